@@ -1,0 +1,1 @@
+"""FaceGen, the application: the window, the command line, pictures and reports."""

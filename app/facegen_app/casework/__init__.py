@@ -1,0 +1,1 @@
+"""Results on disk: pictures, result.json, report, case list.  No Qt."""

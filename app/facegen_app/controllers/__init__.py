@@ -1,0 +1,1 @@
+"""What happens on a wish: decides, starts jobs, changes the model."""

@@ -1,0 +1,1 @@
+"""What the application knows; no widget, no VTK."""

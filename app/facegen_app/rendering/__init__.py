@@ -1,0 +1,1 @@
+"""VTK: from meshes and volumes to pictures.  No Qt."""

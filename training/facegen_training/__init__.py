@@ -1,0 +1,1 @@
+"""FaceGen, training: from a cohort of head CTs to one model file."""
