@@ -1,0 +1,207 @@
+"""The whole line in two steps: prepare a scan once, then reconstruct faces from it.
+
+Neither step knows whether a window is open, writes a file or shows anything.  The parts are
+imported when they are needed, so that looking at this module costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from facegen_inference.errors import UserError
+from facegen_inference.face import Face, Profile
+from facegen_inference.landmarks import Landmarks, read_landmarks
+from facegen_inference.progress import Progress, part, silent
+from facegen_inference.provenance import timed
+
+if TYPE_CHECKING:
+    from facegen_inference.frame import Frame
+    from facegen_inference.scan import Scan
+    from facegen_inference.skull import Skull
+
+Device = Literal["auto", "cuda", "cpu"]
+Purpose = Literal["casework", "validation"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the examiner asks for.
+
+    Attributes
+    ----------
+    method
+        A name in `METHODS`.
+    profile
+        Sex, age and build where known.
+    variants
+        How many alternatives to make beside the face itself.
+    seed
+        Start of every random number; the same seed gives the same meshes.
+    device
+        ``auto`` takes CUDA where it works, else the CPU.
+    model
+        A model file, or None for the one that ships.
+    depth_table
+        Name of a tissue-depth table, or None for the default one.
+    purpose
+        ``casework`` or ``validation``; logged, without influence on the shape.
+    """
+
+    method: str = "neural"
+    profile: Profile = Profile()
+    variants: int = 3
+    seed: int = 0
+    device: Device = "auto"
+    model: Path | None = None
+    depth_table: str | None = None
+    purpose: Purpose = "casework"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scan made ready: bone, landmarks and frame; one of these serves any number of requests.
+
+    Attributes
+    ----------
+    scan
+        The scan as opened.
+    skull
+        Its bone.
+    landmarks
+        Code → craniometric point, LPS mm.
+    frame
+        The Frankfurt frame.
+    timings
+        Step → seconds.
+    """
+
+    scan: Scan
+    skull: Skull
+    landmarks: Landmarks
+    frame: Frame
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+Method = Callable[["Skull", "Frame", Landmarks, Request, Progress], Face]
+
+
+def _neural(
+    skull: Skull, frame: Frame, landmarks: Landmarks, request: Request, progress: Progress
+) -> Face:
+    from facegen_inference.neural import predict_face
+
+    return predict_face(skull, frame, landmarks, request, progress)
+
+
+def _tissue_depth(
+    skull: Skull, frame: Frame, landmarks: Landmarks, request: Request, progress: Progress
+) -> Face:
+    from facegen_inference.tissue_depth import predict_face
+
+    return predict_face(skull, frame, landmarks, request, progress)
+
+
+def _mean_face(
+    skull: Skull, frame: Frame, landmarks: Landmarks, request: Request, progress: Progress
+) -> Face:
+    from facegen_inference.mean_face import predict_face
+
+    return predict_face(skull, frame, landmarks, request, progress)
+
+
+METHODS: dict[str, Method] = {
+    "neural": _neural,
+    "tissue-depth": _tissue_depth,
+    "mean-face": _mean_face,
+}
+
+
+def check_request(request: Request) -> None:
+    """Refuse a request that no method can answer, before any work is done.
+
+    Raises
+    ------
+    UserError
+        For an unknown method, or numbers out of range.
+    """
+    if request.method not in METHODS:
+        raise UserError(
+            f"There is no method called {request.method}.",
+            f"Choose one of {', '.join(METHODS)}.",
+        )
+    if not 0 <= request.variants <= 20:
+        raise UserError(f"{request.variants} variants cannot be made.", "Ask for 0 to 20 variants.")
+    age = request.profile.age
+    if age is not None and not 0 <= age <= 120:
+        raise UserError(f"An age of {age:g} years is not possible.", "Give the age in years.")
+
+
+def prepare(
+    scan: Scan, *, landmarks_file: Path | None = None, progress: Progress = silent
+) -> Prepared:
+    """Find bone, landmarks and frame of a scan.
+
+    Parameters
+    ----------
+    scan
+        What `facegen_inference.scan.open_scan` returned.
+    landmarks_file
+        Points given by the examiner, as `write_landmarks` writes them; they override what is
+        found automatically.
+    progress
+        Told how far the work is; may raise `Cancelled`.
+
+    Raises
+    ------
+    NoHeadFound
+        When there is no head in the scan.
+    FrameUnsure
+        When the Frankfurt frame cannot be established safely.
+    UserError
+        When the landmarks file cannot be read.
+    """
+    from facegen_inference.craniometry import find_landmarks_and_frame
+
+    given = None if landmarks_file is None else read_landmarks(landmarks_file)
+    timings: dict[str, float] = {}
+    with timed(timings, "skull"):
+        skull = _skull_of(scan, part(progress, 0.0, 0.6))
+    with timed(timings, "landmarks and frame"):
+        landmarks, frame = find_landmarks_and_frame(skull, given, part(progress, 0.6, 1.0))
+    progress(1.0, "skull ready")
+    return Prepared(scan, skull, landmarks, frame, timings)
+
+
+def _skull_of(scan: Scan, progress: Progress) -> Skull:
+    """Return the bone of a scan, be it a volume or a mesh."""
+    from facegen_inference.skull import make_skull, skull_from_mesh
+
+    if scan.volume is not None:
+        return make_skull(scan.volume, progress)
+    assert scan.mesh is not None
+    return skull_from_mesh(scan.mesh, progress)
+
+
+def reconstruct(prepared: Prepared, request: Request, progress: Progress = silent) -> Face:
+    """Predict the face of a prepared skull by the method asked for.
+
+    Returns
+    -------
+    The face in the scan's own coordinates (LPS mm); its ``timings`` hold the method's own steps
+    and ``method``, the whole.
+
+    Raises
+    ------
+    UserError
+        When the request cannot be answered; `ModelError` when the model file cannot be used.
+    """
+    check_request(request)
+    timings: dict[str, float] = {}
+    with timed(timings, request.method):
+        face = METHODS[request.method](
+            prepared.skull, prepared.frame, prepared.landmarks, request, progress
+        )
+    return replace(face, timings={**face.timings, **timings})
