@@ -51,7 +51,7 @@ class Request:
     """
 
     method: str = "neural"
-    profile: Profile = Profile()
+    profile: Profile = field(default_factory=Profile)
     variants: int = 3
     seed: int = 0
     device: Device = "auto"
