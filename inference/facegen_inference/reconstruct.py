@@ -6,14 +6,14 @@ imported when they are needed, so that looking at this module costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from facegen_inference.errors import UserError
+from facegen_inference.errors import FrameUnsure, UserError
 from facegen_inference.face import Face, Profile
-from facegen_inference.landmarks import Landmarks, read_landmarks
+from facegen_inference.landmarks import Landmark, Landmarks, read_landmarks
+from facegen_inference.methods import METHODS
 from facegen_inference.progress import Progress, part, silent
 from facegen_inference.provenance import timed
 
@@ -33,7 +33,7 @@ class Request:
     Attributes
     ----------
     method
-        A name in `METHODS`.
+        A name in `facegen_inference.methods.METHODS`.
     profile
         Sex, age and build where known.
     variants
@@ -85,38 +85,22 @@ class Prepared:
     timings: dict[str, float] = field(default_factory=dict)
 
 
-Method = Callable[["Skull", "Frame", Landmarks, Request, Progress], Face]
+class SkullUnplaced(FrameUnsure):
+    """The frame is unsure; carries what had been found, for the examiner to go on from.
 
+    Attributes
+    ----------
+    skull
+        The bone.
+    landmarks
+        Code → point found so far.
+    """
 
-def _neural(
-    skull: Skull, frame: Frame, landmarks: Landmarks, request: Request, progress: Progress
-) -> Face:
-    from facegen_inference.neural import predict_face
-
-    return predict_face(skull, frame, landmarks, request, progress)
-
-
-def _tissue_depth(
-    skull: Skull, frame: Frame, landmarks: Landmarks, request: Request, progress: Progress
-) -> Face:
-    from facegen_inference.tissue_depth import predict_face
-
-    return predict_face(skull, frame, landmarks, request, progress)
-
-
-def _mean_face(
-    skull: Skull, frame: Frame, landmarks: Landmarks, request: Request, progress: Progress
-) -> Face:
-    from facegen_inference.mean_face import predict_face
-
-    return predict_face(skull, frame, landmarks, request, progress)
-
-
-METHODS: dict[str, Method] = {
-    "neural": _neural,
-    "tissue-depth": _tissue_depth,
-    "mean-face": _mean_face,
-}
+    def __init__(self, error: FrameUnsure, skull: Skull, landmarks: Landmarks) -> None:
+        details = {**error.details, "landmarks": ", ".join(sorted(landmarks)) or "none"}
+        super().__init__(error.message, error.advice, **details)
+        self.skull = skull
+        self.landmarks = landmarks
 
 
 def check_request(request: Request) -> None:
@@ -158,8 +142,8 @@ def prepare(
     ------
     NoHeadFound
         When there is no head in the scan.
-    FrameUnsure
-        When the Frankfurt frame cannot be established safely.
+    SkullUnplaced
+        A `FrameUnsure`: the Frankfurt frame cannot be established safely.
     UserError
         When the landmarks file cannot be read.
     """
@@ -170,7 +154,10 @@ def prepare(
     with timed(timings, "skull"):
         skull = _skull_of(scan, part(progress, 0.0, 0.6))
     with timed(timings, "landmarks and frame"):
-        landmarks, frame = find_landmarks_and_frame(skull, given, part(progress, 0.6, 1.0))
+        try:
+            landmarks, frame = find_landmarks_and_frame(skull, given, part(progress, 0.6, 1.0))
+        except FrameUnsure as error:
+            raise SkullUnplaced(error, skull, _found_so_far(error)) from error
     progress(1.0, "skull ready")
     return Prepared(scan, skull, landmarks, frame, timings)
 
@@ -183,6 +170,14 @@ def _skull_of(scan: Scan, progress: Progress) -> Skull:
         return make_skull(scan.volume, progress)
     assert scan.mesh is not None
     return skull_from_mesh(scan.mesh, progress)
+
+
+def _found_so_far(error: FrameUnsure) -> Landmarks:
+    """Return the landmarks that the error carries, as an attribute or among its details."""
+    found = getattr(error, "landmarks", None) or error.details.get("landmarks") or {}
+    if not isinstance(found, dict):
+        return {}
+    return {code: point for code, point in found.items() if isinstance(point, Landmark)}
 
 
 def reconstruct(prepared: Prepared, request: Request, progress: Progress = silent) -> Face:
