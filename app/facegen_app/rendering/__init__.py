@@ -1,1 +1,1 @@
-"""VTK: from meshes and volumes to pictures.  No Qt."""
+"""VTK: from meshes to pictures, on screen and on paper.  No Qt."""

@@ -1,0 +1,273 @@
+"""The 3-D scene: skull and face, seen by a parallel camera, drawn off screen into an array.
+
+Nothing here knows of windows.  Whoever shows the scene calls `Scene3D.render` and puts the array
+on the screen; `Scene3D.frames` counts what was drawn.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import vtkmodules.vtkRenderingFreeType
+import vtkmodules.vtkRenderingOpenGL2  # noqa: F401  (these two draw: text and everything)
+from numpy.typing import NDArray
+from vtkmodules.util.numpy_support import vtk_to_numpy
+from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
+from vtkmodules.vtkRenderingCore import (
+    vtkActor,
+    vtkPolyDataMapper,
+    vtkRenderer,
+    vtkRenderWindow,
+)
+
+from facegen_app.rendering import look as looks
+from facegen_app.rendering.annotations import Labels, OrientationCube
+from facegen_app.rendering.camera import VIEWS, Pose, pose_for
+from facegen_app.rendering.display_mesh import DisplayMesh
+from facegen_inference.frame import Frame
+
+_PEELS = 6
+_OPAQUE = 0.995
+
+
+@dataclass
+class _Layer:
+    """One mesh in the scene, its actor and how it is shown."""
+
+    actor: vtkActor
+    mesh: DisplayMesh | None = None
+    visible: bool = True
+    opacity: float = 1.0
+
+
+class Scene3D:
+    """Skull and face in patient space.
+
+    Parameters
+    ----------
+    look
+        Colours of background and writing.
+    annotated
+        Whether title, letters, scale and cube are drawn.
+    """
+
+    def __init__(self, look: looks.Look = looks.SCREEN, *, annotated: bool = True) -> None:
+        self.frames = 0
+        self.last_full_seconds = 0.0
+        self._annotated = annotated
+        self._patient_from_frame = np.eye(4)
+        self._title, self._note = "", ""
+        self._size = (640, 480)
+        self._pose = Pose(np.zeros(3), np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, 1.0]), 120.0)
+        self._renderer = vtkRenderer()
+        self._renderer.SetBackground(*look.background)
+        self._renderer.SetUseFXAA(True)
+        self._renderer.GetActiveCamera().ParallelProjectionOn()
+        looks.add_lights(self._renderer)
+        self._labels = Labels(self._renderer, look)
+        self._cube = OrientationCube(look)
+        self._layers = {
+            name: _Layer(self._new_actor(colour))
+            for name, colour in (("skull", looks.BONE), ("face", looks.FACE))
+        }
+        self._window = _offscreen_window()
+        self._window.SetNumberOfLayers(2)
+        self._window.AddRenderer(self._renderer)
+        self._window.AddRenderer(self._cube.renderer)
+
+    # what is shown
+
+    def set_mesh(self, layer: str, mesh: DisplayMesh | None) -> None:
+        """Put a mesh into a layer (``skull`` or ``face``), or take it out."""
+        held = self._layers[layer]
+        held.mesh = mesh
+        if mesh is None:
+            held.actor.GetMapper().RemoveAllInputs()
+        self._show(held)
+
+    def set_layer(self, layer: str, *, visible: bool, opacity: float, colour: looks.Colour) -> None:
+        """Say how a layer is shown; opacity 0..1, colour red, green, blue 0..1."""
+        held = self._layers[layer]
+        held.visible, held.opacity = visible, opacity
+        held.actor.GetProperty().SetColor(*colour)
+        held.actor.GetProperty().SetOpacity(opacity if opacity < _OPAQUE else 1.0)
+        # Through a translucent face only its near side is wanted, not the far cheek as well.
+        held.actor.GetProperty().SetBackfaceCulling(opacity < _OPAQUE)
+        self._show(held)
+
+    def set_frame(self, frame: Frame | None) -> None:
+        """Name directions in this frame; without one, in the scanner's axes, and say so."""
+        self._patient_from_frame = np.eye(4) if frame is None else frame.patient_from_frame
+        self._note = "Scanner axes (no Frankfurt frame yet)" if frame is None else "Frankfurt frame"
+
+    def set_title(self, title: str, note: str | None = None) -> None:
+        """Write a title on the picture, and a quieter line beneath it."""
+        self._title = title
+        if note is not None:
+            self._note = note
+
+    # where it is seen from
+
+    def set_size(self, width: int, height: int) -> None:
+        """Say how large the next picture is (pixels), for views to fit."""
+        self._size = (width, height)
+
+    @property
+    def pose(self) -> Pose:
+        """Where the camera stands."""
+        return self._pose
+
+    def set_view(self, name: str) -> None:
+        """Go to a standard view (a name in `VIEWS`) that shows all meshes."""
+        view = VIEWS[name]
+        self._title = view.title
+        points = [held.mesh.outline for held in self._layers.values() if held.mesh is not None]
+        if not points:
+            points = [np.array([[-90.0, -90.0, -110.0], [90.0, 90.0, 110.0]])]
+        aspect = self._size[0] / self._size[1]
+        self._pose = pose_for(view, self._patient_from_frame, np.concatenate(points), aspect)
+
+    def set_half_height(self, millimetres: float) -> None:
+        """Set the scale: half the picture's height in mm."""
+        self._pose = replace(self._pose, half_height=millimetres)
+
+    def rotate(self, right: float, down: float) -> None:
+        """Turn the head as if dragged: degrees to the right and downwards."""
+        pose = self._pose
+        toward = _turned(pose.toward_camera, pose.up, -right)
+        side = np.cross(pose.up, toward)
+        up = _turned(pose.up, side, -down)
+        toward = _turned(toward, side, -down)
+        self._pose = replace(pose, toward_camera=_unit(toward), up=_unit(up))
+        self._title = "Free view"
+
+    def pan(self, right: float, down: float) -> None:
+        """Move the head in the picture, in shares of the picture's height."""
+        pose = self._pose
+        shift = 2 * pose.half_height * (down * pose.up - right * pose.right)
+        self._pose = replace(pose, centre=pose.centre + shift)
+
+    def zoom(self, factor: float) -> None:
+        """Show the head larger (factor > 1) or smaller."""
+        half = float(np.clip(self._pose.half_height / factor, 5.0, 1000.0))
+        self._pose = replace(self._pose, half_height=half)
+
+    # drawing
+
+    def render(
+        self, width: int, height: int, *, moving: bool = False, scale: float = 1.0
+    ) -> NDArray[np.uint8]:
+        """Draw one frame.
+
+        Parameters
+        ----------
+        width, height
+            Pixels.
+        moving
+            Draw reduced meshes without depth peeling: for while something is dragged.
+        scale
+            Device pixel ratio: enlarges the writing, not the head.
+
+        Returns
+        -------
+        (height, width, 3) uint8, top row first.
+        """
+        started = time.perf_counter()
+        self._size = (width, height)
+        self._window.SetSize(width, height)
+        self._set_quality(moving)
+        self._place(scale)
+        self._window.Render()
+        picture = self._pixels(width, height)
+        self.frames += 1
+        if not moving:
+            self.last_full_seconds = time.perf_counter() - started
+        return picture
+
+    def close(self) -> None:
+        """Give the graphics resources back."""
+        self._window.Finalize()
+
+    def _new_actor(self, colour: looks.Colour) -> vtkActor:
+        actor = vtkActor()
+        mapper = vtkPolyDataMapper()
+        mapper.ScalarVisibilityOff()
+        actor.SetMapper(mapper)
+        actor.GetProperty().SetColor(*colour)
+        actor.VisibilityOff()
+        looks.set_material(actor)
+        self._renderer.AddActor(actor)
+        return actor
+
+    @staticmethod
+    def _show(held: _Layer) -> None:
+        held.actor.SetVisibility(held.mesh is not None and held.visible and held.opacity > 0.005)
+
+    def _set_quality(self, moving: bool) -> None:
+        """Choose full or reduced meshes, and peel only where something translucent is shown."""
+        translucent = False
+        for held in self._layers.values():
+            if held.mesh is None:
+                continue
+            held.actor.GetMapper().SetInputData(held.mesh.light if moving else held.mesh.full)
+            translucent |= bool(held.actor.GetVisibility()) and held.opacity < _OPAQUE
+        self._renderer.SetUseDepthPeeling(translucent and not moving)
+        self._renderer.SetMaximumNumberOfPeels(_PEELS)
+        self._renderer.SetOcclusionRatio(0.0)
+
+    def _place(self, scale: float) -> None:
+        """Set the camera from the pose, and the writing to match."""
+        pose = self._pose
+        camera = self._renderer.GetActiveCamera()
+        camera.SetFocalPoint(*pose.centre)
+        camera.SetPosition(*(pose.centre + 800.0 * pose.toward_camera))
+        camera.SetViewUp(*pose.up)
+        camera.SetParallelScale(pose.half_height)
+        camera.SetClippingRange(10.0, 1600.0)
+        if self._annotated:
+            frame_from_patient = np.asarray(np.linalg.inv(self._patient_from_frame), np.float64)
+            self._labels.place(pose, frame_from_patient, self._title, self._note, self._size, scale)
+            self._cube.place(pose, frame_from_patient, self._size, scale)
+
+    def _pixels(self, width: int, height: int) -> NDArray[np.uint8]:
+        buffer = vtkUnsignedCharArray()
+        self._window.GetPixelData(0, 0, width - 1, height - 1, 0, buffer, 0)
+        flat = vtk_to_numpy(buffer).reshape(height, width, 3)
+        return np.ascontiguousarray(flat[::-1])
+
+
+def _offscreen_window() -> vtkRenderWindow:
+    """Return a render window that never appears; EGL where Linux has no X display.
+
+    Multisampling is off: with depth peeling it makes translucent surfaces vanish.
+    """
+    window: vtkRenderWindow
+    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+        from vtkmodules.vtkRenderingOpenGL2 import vtkEGLRenderWindow
+
+        window = vtkEGLRenderWindow()
+    else:
+        window = vtkRenderWindow()
+    window.SetOffScreenRendering(1)
+    window.SetMultiSamples(0)
+    return window
+
+
+def _turned(
+    vector: NDArray[np.float64], axis: NDArray[np.float64], degrees: float
+) -> NDArray[np.float64]:
+    """Return the vector turned about a unit axis (Rodrigues' formula)."""
+    angle = np.deg2rad(degrees)
+    return np.asarray(
+        vector * np.cos(angle)
+        + np.cross(axis, vector) * np.sin(angle)
+        + axis * (axis @ vector) * (1 - np.cos(angle))
+    )
+
+
+def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(vector / np.linalg.norm(vector))
