@@ -1,0 +1,107 @@
+"""The model card: what a model file says of itself, checked before anything is believed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from facegen_inference.errors import ModelError
+
+CARD_KEY = "facegen_card"
+SPEC_KEY = "facegen_spec"
+MAX_CARD_BYTES = 256 * 1024
+PREDICTS = "skin signed distance, mm"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ErrorRow(_Strict):
+    """Held-out error of one method over people; distances in mm, shares in percent."""
+
+    method: str = Field(max_length=80)
+    people: int = Field(ge=0)
+    mean_mm: float = Field(ge=0)
+    median_mm: float = Field(ge=0)
+    p95_mm: float = Field(ge=0)
+    below_2mm_percent: float = Field(ge=0, le=100)
+    below_2_5mm_percent: float = Field(ge=0, le=100)
+
+
+class Calibration(_Strict):
+    """How the predicted spread becomes bands; factors of 1 mean a plain Gaussian."""
+
+    factor50: float = Field(gt=0, lt=10)
+    factor90: float = Field(gt=0, lt=10)
+    people: int = Field(ge=0)
+    note: str = Field(max_length=1000)
+
+
+class Population(_Strict):
+    """Who the model was trained on."""
+
+    people: int = Field(ge=1)
+    description: str = Field(max_length=4000)
+    counts: dict[str, int]
+
+
+class Source(_Strict):
+    """One source of training data, as the allow-list has it."""
+
+    name: str = Field(max_length=200)
+    licence: str = Field(max_length=200)
+    attribution: str = Field(max_length=2000)
+
+
+class ModelCard(_Strict):
+    """What a model is, on whom it was trained, how good it is, and what it is for."""
+
+    card_version: Literal[1] = 1
+    name: str = Field(min_length=1, max_length=120)
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+([-+.][0-9A-Za-z.-]+)?$", max_length=40)
+    predicts: Literal["skin signed distance, mm"] = "skin signed distance, mm"
+    training_population: Population
+    held_out: tuple[ErrorRow, ...]
+    held_out_note: str = Field(max_length=4000)
+    calibration: Calibration
+    latent: tuple[str, ...] = Field(max_length=64)
+    intended_use: str = Field(min_length=1, max_length=4000)
+    limits: tuple[str, ...] = Field(min_length=1, max_length=50)
+    licence: str = Field(min_length=1, max_length=200)
+    sources: tuple[Source, ...] = Field(min_length=1, max_length=100)
+    manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    def to_json(self) -> str:
+        """Return the card as JSON."""
+        return self.model_dump_json()
+
+    def as_data(self) -> dict[str, object]:
+        """Return the card as plain data for `Face.model` and reports."""
+        return self.model_dump(mode="json")
+
+
+def read_card(text: str) -> ModelCard:
+    """Read a card from a model file's metadata.
+
+    Raises
+    ------
+    ModelError
+        When it is too large, not a card, or has keys that this version does not know.
+    """
+    advice = "Use a FaceGen at least as new as the model, or another model."
+    if len(text.encode()) > MAX_CARD_BYTES:
+        raise ModelError("The model card is larger than a card can be.", advice)
+    try:
+        return ModelCard.model_validate_json(text)
+    except (ValidationError, RecursionError) as error:
+        where = ""
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or first["msg"]
+        raise ModelError(
+            f"The model card is not one that this program knows (at: {where or 'the start'}).",
+            advice,
+            reason=error,
+        ) from error
