@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from facegen_inference.card import CARD_KEY, SPEC_KEY, ModelCard, read_card
 from facegen_inference.errors import ModelError
-from facegen_inference.onnx_file import Inventory, NotOnnx, take_inventory
+from facegen_inference.onnx_file import Inventory, NotOnnxError, take_inventory
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.progress import Progress, silent
 from facegen_inference.runtime import CPU, Device, check_runtime
@@ -125,7 +125,7 @@ def open_model(path: Path) -> Model:
         raise ModelError(f"{path.name} cannot be read.", _ADVICE, reason=error) from error
     try:
         inventory = take_inventory(data)
-    except NotOnnx as error:
+    except NotOnnxError as error:
         raise ModelError(
             f"{path.name} is damaged or no ONNX model.", _ADVICE, reason=error
         ) from error
@@ -165,7 +165,7 @@ def _session(data: bytes, device: Device, name: str = "The model file") -> Any:
         providers.append(CPU.provider)
     try:
         return onnxruntime.InferenceSession(data, options, providers=providers)
-    except Exception as error:  # noqa: BLE001 - the runtime's own kinds share no base class
+    except Exception as error:  # the kinds of ONNX Runtime share no base class
         raise ModelError(
             f"{name} cannot be loaded by ONNX Runtime.", _ADVICE, reason=error
         ) from error

@@ -14,7 +14,7 @@ MAX_DEPTH = 12
 MAX_NODES = 200_000
 
 
-class NotOnnx(ValueError):
+class NotOnnxError(ValueError):
     """The bytes are no ONNX model, or only the beginning of one."""
 
 
@@ -48,7 +48,7 @@ def take_inventory(data: bytes) -> Inventory:
 
     Raises
     ------
-    NotOnnx
+    NotOnnxError
         When the structure breaks off or there is no graph.
     """
     seen = Inventory()
@@ -62,7 +62,7 @@ def take_inventory(data: bytes) -> Inventory:
         elif number == 25:
             seen.functions += 1
     if not has_graph or not seen.opsets:
-        raise NotOnnx("no graph")
+        raise NotOnnxError("no graph")
     return seen
 
 
@@ -71,13 +71,13 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
     result = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
-            raise NotOnnx("breaks off")
+            raise NotOnnxError("breaks off")
         byte = data[at]
         at += 1
         result |= (byte & 0x7F) << shift
         if not byte & 0x80:
             return result, at
-    raise NotOnnx("number too long")
+    raise NotOnnxError("number too long")
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
@@ -87,7 +87,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         key, at = _varint(data, at)
         number, kind = key >> 3, key & 7
         if number == 0:
-            raise NotOnnx("field 0")
+            raise NotOnnxError("field 0")
         if kind == 0:
             value, at = _varint(data, at)
             yield number, value
@@ -97,16 +97,16 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif kind in (1, 5):
             size = 8 if kind == 1 else 4
         else:
-            raise NotOnnx("unknown wire type")
+            raise NotOnnxError("unknown wire type")
         if at + size > len(data):
-            raise NotOnnx("breaks off")
+            raise NotOnnxError("breaks off")
         yield number, data[at : at + size]
         at += size
 
 
 def _message(value: int | memoryview) -> memoryview:
     if isinstance(value, int):
-        raise NotOnnx("a message was expected")
+        raise NotOnnxError("a message was expected")
     return value
 
 
@@ -114,7 +114,7 @@ def _text(value: int | memoryview) -> str:
     try:
         return bytes(_message(value)).decode()
     except UnicodeDecodeError as error:
-        raise NotOnnx("text was expected") from error
+        raise NotOnnxError("text was expected") from error
 
 
 def _opset(data: memoryview, seen: Inventory) -> None:
@@ -129,7 +129,7 @@ def _opset(data: memoryview, seen: Inventory) -> None:
 
 def _graph(data: memoryview, seen: Inventory, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise NotOnnx("graphs nested too deep")
+        raise NotOnnxError("graphs nested too deep")
     for number, value in _fields(data):
         if number == 1:
             _node(_message(value), seen, depth)
@@ -144,7 +144,7 @@ def _graph(data: memoryview, seen: Inventory, depth: int) -> None:
 def _node(data: memoryview, seen: Inventory, depth: int) -> None:
     seen.nodes += 1
     if seen.nodes > MAX_NODES:
-        raise NotOnnx("too many nodes")
+        raise NotOnnxError("too many nodes")
     domain = ""
     for number, value in _fields(data):
         if number == 7:

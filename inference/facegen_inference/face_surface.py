@@ -1,0 +1,150 @@
+"""From a field of signed distances in the Frankfurt frame to a finished face in the scan.
+
+Every method that predicts a field ends here, so that cutting, smoothing, spread and thickness are
+the same whichever made it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from facegen_inference.errors import UserError
+from facegen_inference.face_region import landmarks_in_frame, predicted_region
+from facegen_inference.frame import Frame
+from facegen_inference.landmarks import Landmarks
+from facegen_inference.mesh import Mesh
+from facegen_inference.skull import Skull
+from facegen_inference.surface import isosurface, largest_piece, smooth
+from facegen_inference.volume import Grid, resample
+
+THINNEST_MM = 1.5
+"""Skin is never nearer to bone than this."""
+DEEPEST_MM = 60.0
+"""Where no bone is met within this depth along the normal, thickness is NaN."""
+SMOOTHING = 8
+FACTOR50, FACTOR90 = 0.6745, 1.6449
+"""Half-widths of the central 50 % and 90 % of a Gaussian, in standard deviations."""
+_FAR_MM = 40.0
+_INWARD_MM = 12.0
+
+
+def face_from_field(
+    distance: NDArray[np.float32],
+    spread: NDArray[np.float32],
+    grid: Grid,
+    skull: Skull,
+    frame: Frame,
+    landmarks: Landmarks,
+    calibration: tuple[float, float] = (1.0, 1.0),
+) -> Mesh:
+    """Return the face that a field describes.
+
+    Parameters
+    ----------
+    distance
+        (k, j, i) float32, signed distance to the skin, mm, negative inside.
+    spread
+        (k, j, i) float32, one SD of it, mm.
+    grid
+        Grid of both; its space is the Frankfurt frame.
+    skull, frame, landmarks
+        Of the person, in patient space.
+    calibration
+        Factors on the 50 % and the 90 % band.
+
+    Returns
+    -------
+    Mesh in LPS mm with the vertex data that `facegen_inference.face.Face` names.
+
+    Raises
+    ------
+    UserError
+        When the field leaves no face in the predicted region.
+    """
+    field = outside_bone(distance, grid, skull, frame)
+    head = smooth(largest_piece(isosurface(field, grid.patient_from_voxel, 0.0)), SMOOTHING)
+    keep = predicted_region(head.vertices, landmarks_in_frame(landmarks, frame))
+    face = largest_piece(head.kept(keep))
+    if not len(face.triangles):
+        raise UserError(
+            "No face can be made over this skull.",
+            "Look whether the frame is right: the orbits must face forward, the vault up.",
+        )
+    sd = _sampled(spread, grid, face.vertices, 0.0)
+    placed = face.transformed(frame.patient_from_frame)
+    placed.vertex_data.update(
+        spread_mm=sd,
+        band50_mm=np.asarray(sd * np.float32(FACTOR50 * calibration[0])),
+        band90_mm=np.asarray(sd * np.float32(FACTOR90 * calibration[1])),
+        thickness_mm=thickness(placed, skull),
+        predicted=_scanned(placed, skull),
+    )
+    return placed
+
+
+def outside_bone(
+    distance: NDArray[np.float32], grid: Grid, skull: Skull, frame: Frame
+) -> NDArray[np.float32]:
+    """Return the field with the skin pushed out to `THINNEST_MM` over bone where it lay under.
+
+    Parameters are those of `face_from_field`; the result is (k, j, i) float32 mm.
+    """
+    source = skull.grid.patient_from_voxel
+    bone = resample(skull.distance, source, grid, _FAR_MM, frame.patient_from_frame)
+    seen = resample(skull.observed, source, grid, 0.0, frame.patient_from_frame)
+    bone[seen < 0.99] = _FAR_MM
+    return np.minimum(distance, bone - np.float32(THINNEST_MM), dtype=np.float32)
+
+
+def thickness(mesh: Mesh, skull: Skull) -> NDArray[np.float32]:
+    """Return the way from each vertex to bone along its inward normal.
+
+    Parameters
+    ----------
+    mesh
+        Skin, LPS mm.
+    skull
+        Bone in the same space.
+
+    Returns
+    -------
+    (N,) float32 mm; NaN where no bone is met within `DEEPEST_MM`.
+
+    Notes
+    -----
+    Sphere tracing: the distance to bone at a point is a step that cannot pass through bone.
+    """
+    inward = -mesh.normals()
+    depth = np.zeros(len(mesh.vertices))
+    result = np.full(len(mesh.vertices), np.nan, dtype=np.float32)
+    going = np.arange(len(depth))
+    while len(going):
+        points = mesh.vertices[going] + depth[going, None] * inward[going]
+        gap = _sampled(skull.distance, skull.grid, points, _FAR_MM).astype(np.float64)
+        hit = gap <= 0.05
+        result[going[hit]] = np.maximum(depth[going[hit]] + np.minimum(gap[hit], 0.0), 0.0)
+        going, gap = going[~hit], gap[~hit]
+        depth[going] += np.maximum(gap, 0.1)
+        going = going[depth[going] <= DEEPEST_MM]
+    return result
+
+
+def _scanned(mesh: Mesh, skull: Skull) -> NDArray[np.float32]:
+    """Return 1 where the scanner looked at a vertex or a little below it, else 0, (N,)."""
+    below = mesh.vertices - _INWARD_MM * mesh.normals()
+    seen = skull.observed.astype(np.float32)
+    at = _sampled(seen, skull.grid, mesh.vertices, 0.0)
+    under = _sampled(seen, skull.grid, below, 0.0)
+    return (np.maximum(at, under) > 0.5).astype(np.float32)
+
+
+def _sampled(
+    values: NDArray[np.float32], grid: Grid, points: NDArray[np.float64], outside: float
+) -> NDArray[np.float32]:
+    """Return a field's linear interpolation at (N, 3) points of the grid's space, (N,)."""
+    at = grid.voxel_points(points).T
+    return np.asarray(
+        map_coordinates(values, at, order=1, mode="constant", cval=outside, output=np.float32)
+    )
