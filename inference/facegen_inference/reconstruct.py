@@ -145,10 +145,15 @@ def prepare(
     SkullUnplaced
         A `FrameUnsure`: the Frankfurt frame cannot be established safely.
     UserError
-        When the landmarks file cannot be read.
+        When the scan is de-identified or the landmarks file cannot be read.
     """
     from facegen_inference.craniometry import find_landmarks_and_frame
 
+    if scan.deidentified:
+        raise UserError(
+            "The face was removed from this scan, or blurred, to protect a person.",
+            "FaceGen does not reconstruct such scans; use the original where you may.",
+        )
     given = None if landmarks_file is None else read_landmarks(landmarks_file)
     timings: dict[str, float] = {}
     with timed(timings, "skull"):
@@ -186,7 +191,7 @@ def reconstruct(prepared: Prepared, request: Request, progress: Progress = silen
     Returns
     -------
     The face in the scan's own coordinates (LPS mm); its ``timings`` hold the method's own steps
-    and ``method``, the whole.
+    and the rest of its time under the method's name, so that they add up to the whole.
 
     Raises
     ------
@@ -199,4 +204,5 @@ def reconstruct(prepared: Prepared, request: Request, progress: Progress = silen
         face = METHODS[request.method](
             prepared.skull, prepared.frame, prepared.landmarks, request, progress
         )
-    return replace(face, timings={**face.timings, **timings})
+    rest = max(0.0, timings[request.method] - sum(face.timings.values()))
+    return replace(face, timings={**face.timings, request.method: rest})
