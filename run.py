@@ -319,7 +319,7 @@ def fetched(report: dict[str, object]) -> tuple[int, list[str]]:
     remote = [item for item in items if "dir_info" not in item["download_info"]]
     with ThreadPoolExecutor(16) as pool:
         sizes = list(pool.map(size_of, (item["download_info"]["url"] for item in remote)))
-    names = [str(item["metadata"]["name"]).lower() for item in remote]
+    names = [str(item["metadata"]["name"]).lower().replace("_", "-") for item in remote]
     cuda = [name for name in names if name.startswith(("nvidia-", "cuda-"))]
     total = sum(size or 0 for size in sizes)
     unknown_cuda = any(s is None and n in cuda for s, n in zip(sizes, names, strict=True))
@@ -403,9 +403,10 @@ def call(*command: str | Path, env: dict[str, str] | None = None) -> int:
 
 def fresh_folder() -> Path:
     """Return a folder for results that does not exist yet."""
-    n = 1
-    while (folder := ROOT / "out" / ("demo" if n == 1 else f"demo-{n}")).exists():
+    folder, n = ROOT / "out" / "demo", 1
+    while folder.exists():
         n += 1
+        folder = ROOT / "out" / f"demo-{n}"
     return folder
 
 
