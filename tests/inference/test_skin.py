@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+
+from facegen_inference.errors import NoHeadFound
+from facegen_inference.skin import scanned, skin_distance, skin_surface
+from facegen_inference.volume import Grid, Volume
+
+RADIUS = 75.0
+
+
+def ball_volume(spacing=(2.0, 2.0, 2.0), top=95.0, turn=None, extras=True):
+    """Sphere of tissue round (10, -20, 5) with cavity, nostril, airway, couch; partial volume."""
+    turn = np.eye(3) if turn is None else turn
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn[:, [2, 1, 0]] * np.array(spacing)
+    shape = tuple(int(n) for n in np.array([190, 220, 190]) / spacing)
+    matrix[:3, 3] = [10, -20, 5] - matrix[:3, :3] @ (np.array(shape) - 1) / 2
+    grid = Grid(shape, matrix)
+    points = grid.patient_points(np.indices(shape).reshape(3, -1).T.astype(float))
+    x, y, z = ((points - [10, -20, 5]) @ turn).T
+
+    def blend(distance):
+        return np.clip(0.5 - distance / float(np.mean(spacing)), 0, 1)
+
+    tissue = blend(np.linalg.norm([x, y, z], axis=0) - RADIUS)
+    if extras:
+        tissue *= 1 - blend(np.linalg.norm([x, y + 20, z], axis=0) - 15)  # sinus
+        nostril = np.maximum(np.linalg.norm([x - 20, z], axis=0) - 4, np.abs(y + 45) - 40)
+        tissue *= 1 - blend(nostril)  # a hole 8 mm wide from the skin into the depth
+        airway = np.maximum(np.linalg.norm([x, y], axis=0) - 8, z - 10)
+        tissue *= 1 - blend(airway)
+        couch = np.maximum(np.abs(y - 86) - 2.5, np.abs(x) - 85)
+        tissue = np.maximum(tissue, 0.85 * blend(couch))
+    hu = np.where(np.abs(z) > top, -1024, -1000 + 1040 * tissue)
+    return Volume(np.round(hu).reshape(shape).astype(np.int16), matrix)
+
+
+def from_centre(mesh):
+    return np.linalg.norm(mesh.vertices - [10, -20, 5], axis=1) - RADIUS
+
+
+def test_only_the_outer_skin_is_found():
+    mesh = skin_surface(ball_volume())
+    off = from_centre(mesh)
+    # Away from nostril (front) and airway (below) there is nothing but the sphere.
+    clear = (mesh.vertices[:, 1] > -60) & (mesh.vertices[:, 2] > -40)
+    assert np.abs(off[clear]).max() < 0.3
+    assert off.min() > -16  # the nostril is closed a few millimetres deep, the sinus is not there
+    assert off.max() < 0.5  # no couch
+
+
+def test_normals_point_out_of_the_head():
+    mesh = skin_surface(ball_volume(extras=False))
+    outward = (mesh.normals() * (mesh.vertices - [10, -20, 5])).sum(axis=1) / RADIUS
+    assert outward.min() > 0.9
+
+
+@pytest.mark.parametrize("spacing", [(1.5, 1.5, 1.5), (3.0, 4.6, 4.6), (2.5, 5.1, 5.1)])
+def test_distance_is_that_to_the_sphere(spacing):
+    volume = ball_volume(spacing, extras=False)
+    grid = Grid(
+        (60, 60, 60), np.array([[0, 0, 3, -78], [0, 3, 0, -108], [3, 0, 0, -80], [0, 0, 0, 1.0]])
+    )
+    distance, valid = skin_distance(volume, grid)
+    points = grid.patient_points(np.indices(grid.shape).reshape(3, -1).T.astype(float))
+    true = (np.linalg.norm(points - [10, -20, 5], axis=1) - RADIUS).reshape(grid.shape)
+    error = (distance - np.clip(true, -40, 40))[valid]
+    near = np.abs(true[valid]) < 10
+    assert valid.mean() > 0.9
+    assert abs(error[near].mean()) < 0.15
+    assert np.abs(error[near]).mean() < 0.3
+    assert np.abs(error).mean() < 0.8
+
+
+def test_a_grid_in_another_space_is_carried_over():
+    turn = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]])
+    volume = ball_volume(extras=False)
+    grid = Grid((40, 40, 40), np.diag([4.0, 4, 4, 1]) @ np.eye(4))
+    frame = np.eye(4)
+    frame[:3, :3] = turn
+    frame[:3, 3] = [90, -100, -70]
+    turned, _ = skin_distance(volume, grid, frame)
+    direct, _ = skin_distance(volume, Grid(grid.shape, frame @ grid.patient_from_voxel))
+    assert np.allclose(turned, direct)
+
+
+def test_a_cut_head_stays_open_and_unscanned_beyond():
+    volume = ball_volume(top=30.0, extras=False)
+    seen = scanned(volume)
+    z = volume.grid.patient_points(np.argwhere(seen).astype(float))[:, 2]
+    assert z.max() < 37
+    assert z.min() > -27
+    mesh = skin_surface(volume)
+    assert np.abs(from_centre(mesh)).max() < 0.6  # no lid on the cut
+    grid = Grid(
+        (3, 1, 1), np.array([[0, 0, 1.0, 10], [0, 1, 0, -20], [40, 0, 0, -35], [0, 0, 0, 1]])
+    )
+    distance, valid = skin_distance(volume, grid)
+    assert valid.ravel().tolist() == [False, True, False]
+    assert distance[1, 0, 0] == -40
+
+
+def test_any_axis_order_gives_the_same_skin():
+    plain = skin_surface(ball_volume(extras=False))
+    turn = np.array([[0, 0, 1], [1, 0, 0], [0, -1, 0.0]])
+    turned = skin_surface(ball_volume(turn=turn, extras=False))
+    for mesh in (plain, turned):
+        assert np.abs(from_centre(mesh)).max() < 0.3
+    signed = (
+        np.einsum(
+            "nx,nx->n",
+            turned.vertices[turned.triangles[:, 0]],
+            np.cross(
+                turned.vertices[turned.triangles[:, 1]], turned.vertices[turned.triangles[:, 2]]
+            ),
+        ).sum()
+        / 6
+    )
+    assert signed == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.02)  # positive: outward
+
+
+def test_air_alone_has_no_skin():
+    volume = Volume(np.full((30, 30, 30), -1000, dtype=np.int16), np.diag([5.0, 5, 5, 1]))
+    with pytest.raises(NoHeadFound, match="no skin"):
+        skin_surface(volume)
