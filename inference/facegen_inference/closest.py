@@ -129,7 +129,7 @@ class ClosestOnSurface:
         best = np.full(len(points), np.inf)
         place = np.array(points, dtype=np.float64)
         triangle = np.zeros(len(points), dtype=np.intp)
-        for column in np.asarray(found).reshape(len(points), -1).T:
+        for column in np.asarray(found).reshape(len(points), CANDIDATES).T:
             here = np.flatnonzero(column < len(self._owner))
             owner = self._owner[column[here]]
             on = _on_triangles(points[here], self.mesh.vertices[self.mesh.triangles[owner]])
