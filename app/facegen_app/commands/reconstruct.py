@@ -1,0 +1,181 @@
+"""``facegen reconstruct SCAN --out DIR``: from a scan, or a list of scans, to results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from facegen_app.commands import failures
+from facegen_app.commands.console import progress_bar, say, say_data, times_table, warn
+from facegen_inference.errors import UserError
+from facegen_inference.progress import Cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from facegen_app.casework.case_list import Entry, Outcome
+    from facegen_app.casework.job import Done, Job
+
+NAME = "reconstruct"
+
+
+class BugInScanError(UserError):
+    """A bug met on one scan of a list; the others go on."""
+
+    exit_status = failures.BUG
+
+
+def command(
+    scan: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder, DICOM file, archive, NIfTI/NRRD/MHA, skull mesh, or a .txt list of them."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")],
+    series: Annotated[str | None, typer.Option(metavar="UID", help="Series to take.")] = None,
+    units: Annotated[
+        Literal["mm", "cm", "m"] | None, typer.Option(help="Units of a mesh file.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(metavar="FILE", help="Model file.")] = None,
+    method: Annotated[
+        Literal["neural", "tissue-depth", "mean-face"], typer.Option(help="How.")
+    ] = "neural",
+    landmarks: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Landmarks placed by the examiner.")
+    ] = None,
+    depth_table: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Tissue-depth table.")
+    ] = None,
+    purpose: Annotated[
+        Literal["casework", "validation"], typer.Option(help="Logged with the result.")
+    ] = "casework",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results.")] = False,
+    sex: Annotated[Literal["female", "male", "unknown"], typer.Option()] = "unknown",
+    age: Annotated[float | None, typer.Option(metavar="YEARS")] = None,
+    build: Annotated[Literal["thin", "average", "heavy", "unknown"], typer.Option()] = "unknown",
+    variants: Annotated[int, typer.Option(metavar="N", help="How many alternatives.")] = 3,
+    seed: Annotated[int, typer.Option(metavar="N", help="Start of random numbers.")] = 0,
+    device: Annotated[Literal["auto", "cuda", "cpu"], typer.Option(help="Where.")] = "auto",
+    report: Annotated[bool, typer.Option("--report", help="Write report.pdf too.")] = False,
+    case_number: Annotated[str, typer.Option(metavar="TEXT", help="For the report.")] = "",
+    item: Annotated[str, typer.Option(metavar="TEXT", help="For the report.")] = "",
+    examiner: Annotated[str, typer.Option(metavar="TEXT", help="For the report.")] = "",
+    laboratory: Annotated[str, typer.Option(metavar="TEXT", help="For the report.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as data.")] = False,
+) -> None:
+    """Reconstruct the face on a skull and write meshes, pictures and result.json to DIR.
+
+    With a list of scans, each goes to a folder of its own in DIR; what is done is skipped.
+    """
+    from facegen_app.casework.case_data import CaseData
+    from facegen_app.casework.case_list import is_list
+    from facegen_app.casework.export import Wanted
+    from facegen_app.casework.job import Job
+    from facegen_inference.face import Profile
+    from facegen_inference.reconstruct import Request, check_request
+
+    request = Request(
+        method=method,
+        profile=Profile(sex, age, build),
+        variants=variants,
+        seed=seed,
+        device=device,
+        model=model,
+        depth_table=depth_table,
+        purpose=purpose,
+    )
+    check_request(request)
+    case = CaseData(case_number, item, examiner, laboratory)
+    wanted = Wanted(report=report, case=case, landmarks_file=landmarks)
+    job = Job(scan, out, request, series, units, overwrite, wanted)
+    if is_list(scan):
+        _run_list(job, as_json=as_json)
+    else:
+        run_and_show(job, as_json=as_json)
+
+
+def run_and_show(job: Job, *, as_json: bool) -> None:
+    """Run one job with a progress bar and print what came of it and where the time went."""
+    from facegen_app.casework.job import run_job
+
+    with progress_bar() as progress:
+        done = run_job(job, progress)
+    if as_json:
+        say_data(_summary(done))
+        return
+    say(f"Face written to {job.out / 'face.ply'}.")
+    say(f"Method: {done.face.method}, on {done.face.device}.")
+    for sentence in (*done.prepared.skull.notes, *done.face.notes):
+        say(f"Note: {sentence}")
+    say("Where the time went:")
+    say(times_table(done.timings))
+
+
+def _summary(done: Done) -> dict[str, object]:
+    return {
+        "result": str(done.result),
+        "method": done.face.method,
+        "device": done.face.device,
+        "notes": [*done.prepared.skull.notes, *done.face.notes],
+        "timings": done.timings,
+    }
+
+
+def _run_list(job: Job, *, as_json: bool) -> None:
+    """Work through a list; end with status 2 where a scan failed, 1 where a bug was met."""
+    from facegen_app.casework.case_list import read_list, work_through
+
+    if job.wanted.landmarks_file is not None or job.series is not None:
+        raise UserError(
+            "A list of scans cannot share one landmarks file or series.",
+            "Leave --landmarks and --series out, or reconstruct that scan by itself.",
+        )
+    entries = read_list(job.scan)
+    tell = _tell_nothing if as_json else _tell
+    outcomes = work_through(entries, job.out, job.request, _worker(job), tell)
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    if as_json:
+        say_data({"scans": [outcome.as_data() for outcome in outcomes]})
+    else:
+        counts = dict.fromkeys(("done", "skipped", "failed"), 0)
+        for outcome in outcomes:
+            counts[outcome.state] += 1
+        say(", ".join(f"{count} {state}" for state, count in counts.items()) + ".")
+    for outcome in failed:
+        warn(f"{outcome.entry.scan}: {outcome.error}")
+    if failed:
+        raise typer.Exit(min(o.error.exit_status for o in failed if o.error is not None))
+
+
+def _worker(job: Job) -> Callable[[Entry, Path], None]:
+    """Return what does one scan of a list; bugs are reported and the list goes on."""
+    from facegen_app.casework.job import run_job
+    from facegen_app.errors import trouble_of
+
+    def work(entry: Entry, folder: Path) -> None:
+        one = replace(job, scan=entry.scan, out=folder)
+        try:
+            with progress_bar() as progress:
+                run_job(one, progress)
+        except (UserError, Cancelled):
+            raise
+        except Exception as error:
+            trouble = trouble_of(error)
+            if not trouble.report:
+                raise UserError(trouble.message, trouble.advice) from error
+            report = failures.write_report(trouble.report, NAME)
+            raise BugInScanError(trouble.message, f"{trouble.advice} It is in {report}.") from error
+
+    return work
+
+
+def _tell(outcome: Outcome) -> None:
+    say(f"{outcome.state:8} {outcome.entry.name}")
+
+
+def _tell_nothing(outcome: Outcome) -> None:
+    """Say nothing: the data come at the end."""
