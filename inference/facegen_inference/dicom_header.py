@@ -16,7 +16,10 @@ from typing import Any, BinaryIO
 import pydicom
 from pydicom.errors import InvalidDicomError
 
+from facegen_inference.dicom_elements import Picked, Picker
 from facegen_inference.errors import ScanError
+
+Header = pydicom.Dataset | Picked
 
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 
@@ -30,6 +33,9 @@ _KEYWORDS = [
     "RecognizableVisualFeatures", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
+
+
+_PICKER = Picker(_KEYWORDS)
 
 
 class NotDicom(Exception):  # noqa: N818
@@ -140,6 +146,10 @@ def read_slices(path: Path) -> list[Slice]:
         It is DICOM and damaged, or cannot be opened.
     """
     try:
+        with path.open("rb", buffering=0) as file:
+            picked = _PICKER.pick(file)
+        if picked is not None:
+            return [_slice(path, picked, [], None, picked.syntax, picked.offset)]
         with path.open("rb") as file:
             if not looks_like_dicom(file.read(132)):
                 raise NotDicom(path.name)
@@ -245,7 +255,7 @@ def _first(groups: list[Any], sequence: str, keyword: str) -> Any:
     return None
 
 
-def _padding(dataset: pydicom.Dataset, signed: bool, bits: int) -> tuple[int, int] | None:
+def _padding(dataset: Header, signed: bool, bits: int) -> tuple[int, int] | None:
     """Return the range of stored padding values; wrong signs in the header are put right."""
     values = [_number(dataset.get(k)) for k in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     low = values[0]
@@ -257,7 +267,7 @@ def _padding(dataset: pydicom.Dataset, signed: bool, bits: int) -> tuple[int, in
     return min(whole), max(whole)
 
 
-def _faceless(dataset: pydicom.Dataset) -> bool | None:
+def _faceless(dataset: Header) -> bool | None:
     """Return whether the header says that the face was removed or blurred."""
     recognizable = _text(dataset.get("RecognizableVisualFeatures")).upper()
     codes = dataset.get("DeidentificationMethodCodeSequence") or ()
@@ -272,19 +282,31 @@ def _faceless(dataset: pydicom.Dataset) -> bool | None:
 
 def _slices(path: Path, ds: pydicom.Dataset, offset: int | None) -> list[Slice]:
     """Return the `Slice` records of a header."""
+    syntax = _declared_syntax(ds)
     per_frame = list(ds.get("PerFrameFunctionalGroupsSequence") or ())
     shared = list(ds.get("SharedFunctionalGroupsSequence") or ())
     if not per_frame:
-        return [_slice(path, ds, [], None, offset)]
-    return [_slice(path, ds, [group, *shared], n, offset) for n, group in enumerate(per_frame)]
+        return [_slice(path, ds, [], None, syntax, offset)]
+    return [
+        _slice(path, ds, [group, *shared], n, syntax, offset) for n, group in enumerate(per_frame)
+    ]
 
 
 def _slice(
-    path: Path, ds: pydicom.Dataset, groups: list[Any], frame: int | None, offset: int | None
+    path: Path,
+    ds: Header,
+    groups: list[Any],
+    frame: int | None,
+    syntax: str,
+    offset: int | None,
 ) -> Slice:
     """Return one `Slice`; values of functional groups come before those of the file."""
     rows, columns = int(ds.get("Rows") or 0), int(ds.get("Columns") or 0)
-    pixels = _pixel_format(ds, offset, (frame or 0) * rows * columns) if rows and columns else None
+    pixels = (
+        _pixel_format(ds, syntax, offset, (frame or 0) * rows * columns)
+        if rows and columns
+        else None
+    )
     signed, bits = (pixels.signed, pixels.bits_allocated) if pixels else (False, 16)
 
     def value(sequence: str, keyword: str) -> Any:
@@ -316,14 +338,14 @@ def _slice(
     )  # fmt: skip
 
 
-def _sop_class(ds: pydicom.Dataset) -> str:
+def _sop_class(ds: Header) -> str:
     """Return what kind of object it is; a DICOMDIR says so only in its file meta information."""
     meta = getattr(ds, "file_meta", None)
     stated = _text(ds.get("SOPClassUID"))
     return stated or (_text(meta.get("MediaStorageSOPClassUID")) if meta is not None else "")
 
 
-def _pixel_format(ds: pydicom.Dataset, offset: int | None, values_before: int) -> PixelFormat:
+def _pixel_format(ds: Header, syntax: str, offset: int | None, values_before: int) -> PixelFormat:
     """Return the layout of stored values, `values_before` of which belong to earlier frames."""
     bits = int(ds.get("BitsAllocated") or 16)
     stored = int(ds.get("BitsStored") or bits)
@@ -331,6 +353,6 @@ def _pixel_format(ds: pydicom.Dataset, offset: int | None, values_before: int) -
     return PixelFormat(
         bits_allocated=bits, bits_stored=stored, high_bit=int(ds.get("HighBit") or stored - 1),
         signed=bool(ds.get("PixelRepresentation") or 0), samples=samples,
-        syntax=_declared_syntax(ds),
+        syntax=syntax,
         offset=None if offset is None else offset + values_before * samples * bits // 8,
     )  # fmt: skip

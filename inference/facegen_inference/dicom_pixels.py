@@ -180,7 +180,7 @@ def _read_raw(slice_: Slice, out: NDArray[np.int16]) -> NDArray[Any]:
     layout = slice_.pixels
     assert layout is not None
     assert layout.offset is not None
-    with slice_.path.open("rb") as file:
+    with slice_.path.open("rb", buffering=0) as file:
         file.seek(layout.offset)
         if file.readinto(memoryview(out.view(np.uint8).data).cast("B")) != out.nbytes:
             raise _truncated(slice_.path)
