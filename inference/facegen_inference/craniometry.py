@@ -1,0 +1,274 @@
+"""Craniometric points and the Frankfurt frame of a skull, found through the mean skull.
+
+The mean skull is laid rigidly on the bone, then deformed smoothly onto it; its landmarks go along
+and are moved to the bone's own surface by their definitions.  The frame follows from porions and
+orbitalia where they were found, else from the rigid placement.  What is doubtful is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+from scipy.spatial import cKDTree
+
+from facegen_inference.atlas import load_atlas
+from facegen_inference.deformation import carried, deform
+from facegen_inference.errors import FrameUnsure, NoHeadFound
+from facegen_inference.frame import Frame
+from facegen_inference.landmarks import Landmark, Landmarks
+from facegen_inference.progress import Progress, silent
+from facegen_inference.registration import HeadFit, Template, find_head, judge, refine, surface_points
+from facegen_inference.skull import Skull
+from facegen_inference.volume import Grid, resample
+
+FRAME_CODES = ("po-L", "po-R", "or-L", "or-R")
+
+EXTREMES: dict[str, tuple[float, float, float]] = {
+    "g": (0, -1, 0),
+    "pg": (0, -1, 0),
+    "gn": (0, -1, -1),
+    "me": (0, 0, -1),
+    "op": (0, 1, 0),
+    "v": (0, 0, 1),
+    "zy-L": (1, 0, 0),
+    "zy-R": (-1, 0, 0),
+    "go-L": (0.5, 0.6, -0.7),
+    "go-R": (-0.5, 0.6, -0.7),
+    "rhi": (0, -1, -1),
+    "ans": (0, -1, 0),
+}
+"""Points defined as an extreme: the direction (frame) in which each is the farthest bone."""
+
+FOUND_MM = 5.0
+"""A point with no bone within this distance of where it should be is inferred, not found."""
+REACH_MM = 6.0
+"""How far an extreme may be from where the deformed mean skull has it."""
+MEAN_SKULL_MM = 3.6
+"""Residual of the rigid placement above which the frame is in doubt (see `_check_fit`)."""
+TURN_DEGREES = 9.0
+"""Landmarks and rigid placement may disagree about the frame by this much."""
+
+
+@cache
+def atlas_template() -> Template:
+    """Return the mean skull as a template for registration."""
+    atlas = load_atlas()
+    known = np.where(atlas.bone_people > 0, atlas.bone, np.float32(40.0))
+    return Template.from_field(np.asarray(known, dtype=np.float32), atlas.grid)
+
+
+def frankfurt(points: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return patient_from_frame (4×4, rigid) from porions and orbitalia, LPS mm.
+
+    Needs ``po-L``, ``po-R`` and at least one of ``or-L``, ``or-R``.
+    """
+    left, right = points["po-L"], points["po-R"]
+    front = np.mean([points[c] for c in ("or-L", "or-R") if c in points], axis=0)
+    origin = (left + right) / 2
+    x = (left - right) / np.linalg.norm(left - right)
+    z = np.cross(x, origin - front)
+    z /= np.linalg.norm(z)
+    matrix = np.eye(4)
+    matrix[:3, :4] = np.stack([x, np.cross(z, x), z, origin], axis=1)
+    return matrix
+
+
+def locate(skull: Skull, *, every_way: bool = True) -> list[HeadFit]:
+    """Lay the mean skull on the bone; fits best first.
+
+    Raises
+    ------
+    NoHeadFound
+        When there is almost no bone, or nothing that resembles a skull.
+    """
+    points = surface_points(skull.distance, skull.grid, 7000)
+    fits = find_head(points, atlas_template(), skull.grid, every_way=every_way)
+    advice = "Choose a CT of a head, or crop the scan to the head."
+    if not fits:
+        raise NoHeadFound("There is too little bone in the scan to find a head.", advice)
+    if fits[0].explained < 0.35 or fits[0].covered < 0.25:
+        raise NoHeadFound(
+            "No human head was found in the scan.", advice,
+            explained=round(fits[0].explained, 2), covered=round(fits[0].covered, 2),
+        )
+    return fits
+
+
+def find_landmarks_and_frame(
+    skull: Skull, given: Landmarks | None = None, progress: Progress = silent
+) -> tuple[Landmarks, Frame]:
+    """Find the landmarks of a skull and its Frankfurt frame.
+
+    Parameters
+    ----------
+    skull
+        The bone.
+    given
+        Points placed by the examiner, LPS mm; they override what is found.  With both porions
+        and an orbitale among them the frame is theirs (method ``given``).
+
+    Returns
+    -------
+    Landmarks in LPS mm with provenance and confidence, and the frame.
+
+    Raises
+    ------
+    NoHeadFound
+        When there is no head.
+    FrameUnsure
+        When the placement is doubtful; its ``details["landmarks"]`` hold what was found.
+    """
+    given = {c: replace(p, provenance="manual", confidence=1.0) for c, p in (given or {}).items()}
+    progress(0.0, "finding the head")
+    by_hand = {c: np.array(p.position) for c, p in given.items() if c in FRAME_CODES}
+    if _enough(by_hand):
+        start = np.linalg.inv(frankfurt(by_hand))
+        fit = _refined(skull, start)
+    else:
+        fits = locate(skull)
+        fit = fits[0]
+    progress(0.3, "placing landmarks")
+    found = _place(skull, fit.frame_from_patient, progress)
+    landmarks: Landmarks = {**found, **given}
+    if _enough(by_hand):
+        matrix = frankfurt(by_hand)
+        return landmarks, Frame(matrix, "given", _plane_residual(matrix, by_hand), 1.0)
+    _check_fit(fit, landmarks)
+    return landmarks, _frame(fit, landmarks)
+
+
+def _enough(points: dict[str, NDArray[np.float64]]) -> bool:
+    return {"po-L", "po-R"} <= points.keys() and bool({"or-L", "or-R"} & points.keys())
+
+
+def _refined(skull: Skull, start: NDArray[np.float64]) -> HeadFit:
+    points = surface_points(skull.distance, skull.grid, 7000)
+    template = atlas_template()
+    matrix = refine(points, template, start, (6, 4))
+    return judge(points, template, matrix, skull.grid)
+
+
+def _place(skull: Skull, frame_from_patient: NDArray[np.float64], progress: Progress) -> Landmarks:
+    """Deform the mean skull onto the bone and take its landmarks along."""
+    atlas = load_atlas()
+    patient_from_frame = np.linalg.inv(frame_from_patient)
+    bone = resample(
+        skull.distance, skull.grid.patient_from_voxel, atlas.grid, 999.0, patient_from_frame
+    )
+    seen = resample(
+        skull.observed, skull.grid.patient_from_voxel, atlas.grid, 0.0, patient_from_frame
+    )
+    observed = (bone < 998) & (seen > 0.99)
+    mean = atlas_template().distance
+    subject = np.where(observed, np.clip(bone, -40, 40), mean).astype(np.float32)
+    field = deform(mean, subject, atlas.grid)
+    progress(0.8, "placing landmarks")
+    codes = list(atlas.landmarks)
+    start = np.array([atlas.landmarks[c] for c in codes])
+    there = carried(start, field, atlas.grid)
+    surface = skull.mesh.vertices @ frame_from_patient[:3, :3].T + frame_from_patient[:3, 3]
+    tree = cKDTree(surface)
+    voxel = atlas.grid.voxel_points(there).T
+    scanned = map_coordinates(observed.astype(np.float32), voxel, order=1, mode="constant") > 0.5
+    found: Landmarks = {}
+    for code, point, was_scanned in zip(codes, there, scanned, strict=True):
+        spot, gap = _on_bone(point, EXTREMES.get(code), surface, tree)
+        bone_there = bool(was_scanned) and gap <= FOUND_MM
+        place = (spot if bone_there else point) @ patient_from_frame[:3, :3].T
+        x, y, z = (float(v) for v in place + patient_from_frame[:3, 3])
+        confidence = float(np.exp(-((gap / FOUND_MM) ** 2))) if bone_there else 0.1
+        found[code] = Landmark(
+            code, (x, y, z), "automatic" if bone_there else "inferred", round(confidence, 3)
+        )
+    return found
+
+
+def _on_bone(
+    point: NDArray[np.float64],
+    extreme: tuple[float, float, float] | None,
+    surface: NDArray[np.float64],
+    tree: cKDTree,
+) -> tuple[NDArray[np.float64], float]:
+    """Return the bone surface point meant by a landmark, and how far bone is from `point`."""
+    gap, nearest = tree.query(point)
+    if extreme is None:
+        return surface[nearest], float(gap)
+    near = surface[tree.query_ball_point(point, REACH_MM)]
+    if len(near) == 0:
+        return surface[nearest], float(gap)
+    direction = np.array(extreme) / np.linalg.norm(extreme)
+    offset = near - point
+    merit = offset @ direction - (offset**2).sum(axis=1) / (2 * REACH_MM)
+    return near[int(np.argmax(merit))], float(gap)
+
+
+def _plane_residual(
+    patient_from_frame: NDArray[np.float64], points: dict[str, NDArray[np.float64]]
+) -> float:
+    """Return how far the points lie from the frame's xy plane (root mean square, mm)."""
+    inverse = np.linalg.inv(patient_from_frame)
+    heights = [(inverse[:3, :3] @ p + inverse[:3, 3])[2] for p in points.values()]
+    return float(np.sqrt(np.mean(np.square(heights))))
+
+
+@dataclass
+class _Unsure:
+    sentence: str
+    advice: str = (
+        "Check the orientation of the scan, or place both porions and an orbitale by hand "
+        "(--landmarks FILE)."
+    )
+
+    def error(self, landmarks: Landmarks, **details: object) -> FrameUnsure:
+        return FrameUnsure(self.sentence, self.advice, landmarks=landmarks, **details)
+
+
+def _check_fit(fit: HeadFit, landmarks: Landmarks) -> None:
+    """Refuse a placement that complete or partial heads of the cohort do not have."""
+    values = {
+        "residual_mm": round(fit.residual_mm, 2),
+        "explained": round(fit.explained, 2),
+        "covered": round(fit.covered, 2),
+    }
+    up = fit.frame_from_patient[:3, :3]
+    if up[2, 2] < 0.2 or up[1, 1] < 0.2:
+        raise _Unsure(
+            "The head seems to lie another way than the file says (upside down, or facing back)."
+        ).error(landmarks, **values)
+    if fit.residual_mm > MEAN_SKULL_MM or fit.explained < 0.45 or fit.covered < 0.40:
+        raise _Unsure("The skull could not be aligned with certainty.").error(landmarks, **values)
+
+
+def _frame(fit: HeadFit, landmarks: Landmarks) -> Frame:
+    registered = np.linalg.inv(fit.frame_from_patient)
+    confidence = round(min(1.0, fit.score / 0.6), 3)
+    points = {
+        code: np.array(landmarks[code].position)
+        for code in FRAME_CODES
+        if code in landmarks and landmarks[code].provenance != "inferred"
+    }
+    if not _enough(points):
+        return Frame(registered, "registration", fit.residual_mm, confidence)
+    matrix = frankfurt(points)
+    turn = matrix[:3, :3].T @ registered[:3, :3]
+    angle = float(np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))))
+    if angle > TURN_DEGREES:
+        raise _Unsure(
+            "Porions and orbitalia contradict the rest of the skull about the Frankfurt plane."
+        ).error(landmarks, angle_degrees=round(angle, 1))
+    return Frame(matrix, "landmarks", _plane_residual(matrix, points), confidence)
+
+
+def grid_in_frame(spacing: float, low: tuple[float, float, float],
+                  high: tuple[float, float, float]) -> Grid:
+    """Return an axis-aligned frame grid from `low` to `high` (x, y, z) mm, (k, j, i) = (z, y, x)."""
+    count = [round((b - a) / spacing) + 1 for a, b in zip(low, high, strict=True)]
+    matrix = np.zeros((4, 4))
+    matrix[3, 3] = 1.0
+    matrix[2, 0] = matrix[1, 1] = matrix[0, 2] = spacing
+    matrix[:3, 3] = low
+    return Grid((count[2], count[1], count[0]), matrix)
