@@ -1,0 +1,179 @@
+"""Every setting of a training run, typed; read from one TOML file, unknown keys refused."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from facegen_inference.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What is random in a training sample; lengths in mm, chances 0..1.
+
+    Attributes
+    ----------
+    mirror
+        Chance of a left-right mirrored copy.
+    rotation_deg, shift_mm
+        Largest error of the frame, per axis.
+    scale
+        Largest relative change of size.
+    bend_mm
+        Standard deviation of the smooth deformation of skull and skin together.
+    level_mm
+        Largest offset of the bone surface, as another bone level would make it.
+    mandible, teeth, hole, crop
+        Chance of each damage.
+    """
+
+    mirror: float = 0.5
+    rotation_deg: float = 3.0
+    shift_mm: float = 3.0
+    scale: float = 0.03
+    bend_mm: float = 1.5
+    level_mm: float = 0.8
+    mandible: float = 0.12
+    teeth: float = 0.1
+    hole: float = 0.25
+    crop: float = 0.2
+
+
+@dataclass(frozen=True)
+class LinearConfig:
+    """The linear prediction that the network starts from.
+
+    Attributes
+    ----------
+    copies
+        Augmented copies of each person to fit on.
+    rank
+        Components kept.
+    ridges
+        Ridge strengths tried, relative to the mean eigenvalue; the best by person wins.
+    folds
+        People are left out in this many groups, for the ridge and for the network's training.
+    influence_mm
+        Where a difference to the mean bone loses influence: ``d * exp(-(d / influence)^2)``.
+    feature_band_mm
+        Voxels within this distance of the mean bone are looked at.
+    latents
+        Number of latent axes.
+    """
+
+    copies: int = 8
+    rank: int = 32
+    ridges: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    folds: int = 5
+    influence_mm: float = 12.0
+    feature_band_mm: float = 8.0
+    latents: int = 3
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """The correcting network: channels at its first level and number of levels."""
+
+    width: int = 24
+    levels: int = 3
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """The loop.
+
+    Attributes
+    ----------
+    steps, batch, learning_rate, weight_decay, warmup_steps, seed
+        Of the optimiser (AdamW, cosine).
+    average
+        Decay of the running average of the weights; the average is what is exported.
+    spread_weight
+        Weight of the spread's likelihood beside the distance's error.
+    band_mm
+        Voxels farther than about this from the true skin hardly count.
+    checkpoint_every, validate_every
+        Steps.
+    """
+
+    steps: int = 3000
+    batch: int = 2
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup_steps: int = 50
+    seed: int = 0
+    average: float = 0.995
+    spread_weight: float = 0.2
+    band_mm: float = 8.0
+    checkpoint_every: int = 100
+    validate_every: int = 200
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run."""
+
+    name: str = "face-field"
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    linear: LinearConfig = field(default_factory=LinearConfig)
+    net: NetConfig = field(default_factory=NetConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the settings as plain data."""
+        return asdict(self)
+
+
+def read_config(path: Path) -> Config:
+    """Read a TOML file of settings; what it leaves out keeps its default.
+
+    Raises
+    ------
+    UserError
+        For an unreadable file, an unknown key or a value of the wrong kind.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path.name} cannot be read as TOML.", "Check the file.", reason=error
+        ) from error
+    return config_from_data(data)
+
+
+def config_from_data(data: dict[str, Any]) -> Config:
+    """Build the settings from plain data; see `read_config`."""
+    return _build(Config, data, "")
+
+
+def _build(kind: type[T], data: object, where: str) -> T:
+    if not isinstance(data, dict):
+        raise UserError(f"The setting {where} must be a table.", "See config.py for the settings.")
+    defaults = {f.name: getattr(kind(), f.name) for f in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(data) - set(defaults))
+    if unknown:
+        raise UserError(
+            f"Unknown setting {where}{unknown[0]}.", f"Known here: {', '.join(sorted(defaults))}."
+        )
+    values = {key: _value(defaults[key], data[key], f"{where}{key}") for key in data}
+    return kind(**values)
+
+
+def _value(default: object, given: object, where: str) -> object:
+    if is_dataclass(default):
+        return _build(type(default), given, f"{where}.")
+    if isinstance(default, tuple) and isinstance(given, list | tuple):
+        return tuple(_value(default[0], item, where) for item in given)
+    number = isinstance(given, int | float) and not isinstance(given, bool)
+    if isinstance(default, float) and number:
+        return float(given)  # type: ignore[arg-type]
+    if type(given) is not type(default):
+        raise UserError(
+            f"The setting {where} must be a {type(default).__name__}.", f"It is {given!r}."
+        )
+    return given

@@ -1,0 +1,233 @@
+"""The network, one graph from the input grid to the skin: a linear prediction and its correction.
+
+Both work on blocks of two voxels of the input grid (4 mm); the result is brought back to the
+grid by cubic interpolation, so that the surface has no steps.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from facegen_inference.preprocess import PreprocessSpec
+from facegen_training.augment import POOL, coarse_points
+from facegen_training.config import NetConfig
+from facegen_training.linear import LinearFit, LinearPart
+
+LEAST_SPREAD_MM = 0.3
+MOST_SPREAD_MM = 15.0
+
+
+def up_matrix(count: int) -> Tensor:
+    """Return the (2·count, count) matrix of Catmull-Rom interpolation to half the spacing.
+
+    New samples lie a quarter of a spacing to either side of each old one; ends are repeated.
+    """
+    near = np.array([-0.0703125, 0.8671875, 0.2265625, -0.0234375])  # at a quarter of the way
+    matrix = np.zeros((2 * count, count), dtype=np.float32)
+    for n in range(count):
+        for tap, weight in zip((-1, 0, 1, 2), near, strict=True):
+            matrix[2 * n + 1, np.clip(n + tap, 0, count - 1)] += weight
+            matrix[2 * n, np.clip(n - tap, 0, count - 1)] += weight
+    return torch.from_numpy(matrix)
+
+
+class ChannelNorm(nn.Module):
+    """Divide by the root mean square over channels, voxel by voxel: exports without drift."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, channels, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x (n, C, Z, Y, X) normalised."""
+        return x * torch.rsqrt((x * x).mean(dim=1, keepdim=True) + 1e-4) * self.scale
+
+
+def _block(inner: int, outer: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv3d(inner, outer, 3, stride=stride, padding=1),
+        ChannelNorm(outer),
+        nn.LeakyReLU(0.1),
+        nn.Conv3d(outer, outer, 3, padding=1),
+        ChannelNorm(outer),
+        nn.LeakyReLU(0.1),
+    )
+
+
+class Correction(nn.Module):
+    """A small 3-D U-Net on space-to-depth blocks; begins by correcting nothing."""
+
+    def __init__(self, inputs: int, outputs: int, config: NetConfig) -> None:
+        super().__init__()
+        widths = [config.width * 2**n for n in range(config.levels)]
+        self.down = nn.ModuleList(
+            [_block(8 * inputs, widths[0])] + [_block(a, b, stride=2) for a, b in pairwise(widths)]
+        )
+        self.up = nn.ModuleList([_block(a + b, a) for a, b in pairwise(widths)])
+        self.last = nn.Conv3d(widths[0], 8 * outputs, 1)
+        nn.init.zeros_(self.last.weight)
+        assert self.last.bias is not None
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (n, outputs, Z, Y, X) of (n, inputs, Z, Y, X); Z, Y, X even."""
+        x = _to_depth(x)
+        passed = []
+        for level in self.down:
+            x = level(x)
+            passed.append(x)
+        for level, skip in zip(reversed(self.up), reversed(passed[:-1]), strict=True):
+            x = functional.interpolate(x, size=skip.shape[2:], mode="nearest")
+            x = level(torch.cat([skip, x], dim=1))
+        return _to_space(self.last(x))
+
+
+def _to_depth(x: Tensor) -> Tensor:
+    n, c, z, y, w = x.shape
+    x = x.reshape(n, c, z // 2, 2, y // 2, 2, w // 2, 2)
+    return x.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(n, 8 * c, z // 2, y // 2, w // 2)
+
+
+def _to_space(x: Tensor) -> Tensor:
+    n, c, z, y, w = x.shape
+    x = x.reshape(n, c // 8, 2, 2, 2, z, y, w)
+    return x.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(n, c // 8, 2 * z, 2 * y, 2 * w)
+
+
+class SkullToFace(nn.Module):
+    """From bone to the signed distance of the skin and its spread.
+
+    Parameters
+    ----------
+    spec
+        The input grid; its shape must be divisible by four.
+    config
+        Of the correction.
+    features
+        Number of voxels that the linear part looks at.
+    rank, latents
+        Components of the linear part; latent axes.
+    """
+
+    mean_bone: Tensor
+    mean_skin: Tensor
+    features: Tensor
+    read: Tensor
+    write: Tensor
+    latent_fields: Tensor
+    spread_field: Tensor
+    places: Tensor
+    up_z: Tensor
+    up_y: Tensor
+    up_x: Tensor
+
+    def __init__(
+        self, spec: PreprocessSpec, config: NetConfig, features: int, rank: int, latents: int
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.shape = tuple(n // POOL for n in spec.shape)
+        self.influence_mm = 12.0
+        voxels = int(np.prod(self.shape))
+        half = torch.float16
+        self.register_buffer("mean_bone", torch.zeros(voxels, dtype=half))
+        self.register_buffer("mean_skin", torch.zeros(voxels, dtype=half))
+        self.register_buffer("features", torch.zeros(features, dtype=torch.int64))
+        self.register_buffer("read", torch.zeros(rank, features, dtype=half))
+        self.register_buffer("write", torch.zeros(rank, voxels, dtype=half))
+        self.register_buffer("latent_fields", torch.zeros(latents, voxels, dtype=half))
+        self.register_buffer("spread_field", torch.ones(voxels, dtype=half))
+        places = coarse_points(spec).permute(3, 0, 1, 2)[None] / 100
+        self.register_buffer("places", places.to(half), persistent=False)
+        for name, count in zip(("up_z", "up_y", "up_x"), self.shape, strict=True):
+            self.register_buffer(name, up_matrix(count), persistent=False)
+        self.correction = Correction(8, 2, config)
+
+    def load_linear(self, fit: LinearFit) -> None:
+        """Take over the linear part fitted on everyone."""
+        whole = fit.whole
+        self.influence_mm = whole.influence_mm
+        for name, values in (
+            ("mean_bone", whole.mean_bone),
+            ("mean_skin", whole.mean_skin),
+            ("features", whole.features),
+            ("read", whole.read),
+            ("write", whole.write),
+            ("latent_fields", fit.latent),
+            ("spread_field", fit.spread),
+        ):
+            getattr(self, name).copy_(torch.from_numpy(values))
+
+    def linear(self, bone: Tensor, observed: Tensor) -> Tensor:
+        """Return the linear prediction (n, 1, Z, Y, X) mm on the coarse grid."""
+        mean = self.mean_bone.float()
+        flat = bone.flatten(1)[:, self.features] - mean[self.features]
+        seen = observed.flatten(1)[:, self.features]
+        x = flat * torch.exp(-((flat / self.influence_mm) ** 2)) * seen
+        components = x @ self.read.float().T
+        skin = self.mean_skin.float() + components @ self.write.float()
+        return skin.reshape(bone.shape)
+
+    def coarse(self, bone: Tensor, observed: Tensor, linear: Tensor) -> tuple[Tensor, Tensor]:
+        """Return distance and spread (n, 1, Z, Y, X) mm on the coarse grid, latent zero.
+
+        Parameters
+        ----------
+        bone, observed
+            (n, 1, Z, Y, X) as `facegen_training.augment.Sample` has them.
+        linear
+            The linear prediction; in training the one fitted without this person.
+        """
+        mean = self.mean_bone.float().reshape(1, 1, *self.shape)
+        difference = bone - mean
+        inputs = [
+            difference * torch.exp(-((difference / self.influence_mm) ** 2)) * observed / 6,
+            observed,
+            bone / 15,
+            linear / 15,
+            torch.tanh(linear / 6),
+            self.places.float().expand(len(bone), -1, -1, -1, -1),
+        ]
+        change, log_spread = self.correction(torch.cat(inputs, dim=1)).split(1, dim=1)
+        base = self.spread_field.float().reshape(1, 1, *self.shape)
+        spread = base * torch.exp(2 * torch.tanh(log_spread))
+        return linear + 4 * change, spread.clamp(LEAST_SPREAD_MM, MOST_SPREAD_MM)
+
+    def forward(self, skull: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Return distance and spread, (1, 1, Z, Y, X) mm each, on the input grid.
+
+        Parameters
+        ----------
+        skull
+            (1, 2, Z, Y, X), what `facegen_inference.preprocess.preprocess` returns.
+        latent
+            (1, K); zero is most likely.
+        """
+        observed = (functional.avg_pool3d(skull[:, 1:2], POOL) > 0.99).float()
+        bone = functional.avg_pool3d(skull[:, :1], POOL)
+        clip = self.spec.clip_mm
+        bone = bone * observed + clip * (1 - observed)
+        distance, spread = self.coarse(bone, observed, self.linear(bone, observed))
+        moved = latent @ self.latent_fields.float()
+        distance = distance + moved.reshape(distance.shape)
+        return (
+            self._upsampled(distance).clamp(-clip, clip),
+            self._upsampled(spread).clamp(LEAST_SPREAD_MM, MOST_SPREAD_MM),
+        )
+
+    def _upsampled(self, field: Tensor) -> Tensor:
+        """Return (1, 1, Z, Y, X) at half the spacing."""
+        field = field @ self.up_x.T
+        field = (field.transpose(-1, -2) @ self.up_y.T).transpose(-1, -2)
+        return (field.transpose(-1, -3) @ self.up_z.T).transpose(-1, -3)
+
+
+def linear_prediction(part: LinearPart, bone: Tensor, observed: Tensor) -> Tensor:
+    """Return a `LinearPart`'s prediction for (1, 1, Z, Y, X) tensors, same shape, mm."""
+    predicted = part.predict(bone.reshape(1, -1).numpy(), observed.reshape(1, -1).numpy())
+    return torch.from_numpy(predicted).reshape(bone.shape)

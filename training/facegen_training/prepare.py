@@ -1,0 +1,221 @@
+"""Preprocess every person once: bone by inference's own function, and the true skin beside it.
+
+The results are filed under the digest of the preprocessing, so that a changed one finds an empty
+folder and never an old array.  Nothing here is random.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import blosc2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from facegen_inference.craniometry import find_landmarks_and_frame
+from facegen_inference.errors import UserError
+from facegen_inference.frame import Frame
+from facegen_inference.landmarks import Landmarks
+from facegen_inference.preprocess import PreprocessSpec, preprocess
+from facegen_inference.progress import Progress, silent
+from facegen_inference.provenance import sha256_of
+from facegen_inference.skin import skin_distance
+from facegen_inference.skull import make_skull
+from facegen_inference.volume import Volume
+from facegen_inference.volume_files import read_volume_file
+from facegen_training.cases import Case
+
+PREPARED_VERSION = 1
+"""Version of what `prepare_case` stores; a change raises it."""
+MANIFEST = "manifest.json"
+_UNIT_MM = 0.01
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One person in the manifest.
+
+    Attributes
+    ----------
+    id, source, part
+        See `facegen_training.cases.Case`.
+    scan_sha256, prepared_sha256
+        Of the scan's file and of the prepared array.
+    frame_method, frame_residual_mm
+        How the person was placed.
+    """
+
+    id: str
+    source: str
+    part: str
+    scan_sha256: str
+    prepared_sha256: str
+    frame_method: str
+    frame_residual_mm: float
+
+
+def prepared_folder(out: Path, spec: PreprocessSpec) -> Path:
+    """Return the folder for one preprocessing under `out`."""
+    return out / f"{spec.digest()}-{PREPARED_VERSION}"
+
+
+def fields_of(volume: Volume, spec: PreprocessSpec) -> tuple[NDArray[np.int16], Landmarks, Frame]:
+    """Return a person's fields on the model's input grid.
+
+    Returns
+    -------
+    (4, Z, Y, X) int16: bone and skin distance in hundredths of a mm, with between them where the
+    scanner looked (0/1), and last where the skin is known (0/1); the landmarks and the frame.
+    """
+    skull = make_skull(volume)
+    landmarks, frame = find_landmarks_and_frame(skull)
+    bone, observed = preprocess(skull, frame, spec)
+    skin, known = skin_distance(volume, spec.grid, frame.patient_from_frame)
+    skin = np.clip(skin, -spec.clip_mm, spec.clip_mm)
+    stack = np.stack([bone / _UNIT_MM, observed, skin / _UNIT_MM, known])
+    return np.round(stack).astype(np.int16), landmarks, frame
+
+
+def as_tensor(stored: NDArray[np.int16]) -> Tensor:
+    """Return stored fields as (4, Z, Y, X) float32: bone mm, observed, skin mm, valid."""
+    fields = torch.from_numpy(stored).float()
+    fields[0] *= _UNIT_MM
+    fields[2] *= _UNIT_MM
+    return fields
+
+
+def prepare_case(case: Case, folder: Path, spec: PreprocessSpec) -> Prepared | UserError:
+    """Prepare one person; a `UserError` comes back as a value, for the report at the end."""
+    record = folder / f"{case.id}.json"
+    if record.exists():
+        return Prepared(**json.loads(record.read_text(encoding="utf-8")))
+    try:
+        stored, landmarks, frame = fields_of(read_volume_file(case.path), spec)
+    except UserError as error:
+        return error
+    array = folder / f"{case.id}.b2nd"
+    temporary = folder / f"{case.id}.part.b2nd"
+    blosc2.save_array(stored, str(temporary), mode="w")
+    temporary.replace(array)
+    del landmarks
+    prepared = Prepared(
+        case.id,
+        case.source,
+        case.part,
+        sha256_of(case.path),
+        sha256_of(array),
+        frame.method,
+        round(float(frame.residual_mm), 3),
+    )
+    _write(record, asdict(prepared))
+    return prepared
+
+
+def prepare(
+    cases: list[Case],
+    out: Path,
+    spec: PreprocessSpec,
+    workers: int = 1,
+    progress: Progress = silent,
+) -> tuple[Path, dict[str, str]]:
+    """Prepare people, skipping those already there, and write the manifest.
+
+    Returns
+    -------
+    The manifest's path, and person → sentence of those that could not be prepared.
+    """
+    folder = prepared_folder(out, spec)
+    folder.mkdir(parents=True, exist_ok=True)
+    done: list[Prepared] = []
+    failed: dict[str, str] = {}
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = [pool.submit(prepare_case, case, folder, spec) for case in cases]
+        for number, (case, job) in enumerate(zip(cases, jobs, strict=True), start=1):
+            result = job.result()
+            if isinstance(result, UserError):
+                failed[case.id] = str(result)
+            else:
+                done.append(result)
+            progress(number / len(cases), case.id)
+    manifest = {
+        "spec": json.loads(spec.to_json()),
+        "prepared_version": PREPARED_VERSION,
+        "people": [asdict(person) for person in done],
+        "failed": failed,
+    }
+    _write(folder / MANIFEST, manifest)
+    return folder / MANIFEST, failed
+
+
+def _write(path: Path, data: dict[str, Any]) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(data, indent=1, sort_keys=True), encoding="utf-8")
+    temporary.replace(path)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Prepared people, held in memory.
+
+    Attributes
+    ----------
+    spec
+        Of the preprocessing.
+    people
+        From the manifest.
+    stored
+        (4, Z, Y, X) int16 of each person, in the same order; see `fields_of`.
+    manifest_sha256
+        Of the manifest's file.
+    """
+
+    spec: PreprocessSpec
+    people: tuple[Prepared, ...]
+    stored: tuple[NDArray[np.int16], ...]
+    manifest_sha256: str
+
+    def rows(self, part: str) -> list[int]:
+        """Return the positions of a part's people."""
+        return [n for n, person in enumerate(self.people) if person.part == part]
+
+    def fields(self, row: int) -> Tensor:
+        """Return one person's fields as `as_tensor` does."""
+        return as_tensor(self.stored[row])
+
+
+def read_dataset(manifest: Path) -> Dataset:
+    """Read prepared people.
+
+    Raises
+    ------
+    UserError
+        When the manifest or an array is missing, or an array is not the one that was written.
+    """
+    try:
+        text = manifest.read_bytes()
+        data = json.loads(text)
+        people = tuple(Prepared(**row) for row in data["people"])
+        spec = PreprocessSpec.from_json(json.dumps(data["spec"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{manifest.name} is not a manifest of prepared people.",
+            "Run facegen-train prepare first and give the manifest it names.",
+            reason=error,
+        ) from error
+    stored = []
+    for person in people:
+        path = manifest.parent / f"{person.id}.b2nd"
+        if not path.is_file() or sha256_of(path) != person.prepared_sha256:
+            raise UserError(
+                f"The prepared array of {person.id} is missing or changed.",
+                "Delete its .json file and run facegen-train prepare again.",
+            )
+        stored.append(np.asarray(blosc2.open(str(path), mode="r")[:]))
+    return Dataset(spec, people, tuple(stored), hashlib.sha256(text).hexdigest())
