@@ -56,8 +56,12 @@ class DefaultWindow(TyperGroup):
         except (Cancelled, KeyboardInterrupt):
             status = failures.STOPPED
         except Exception as error:
-            if hasattr(error, "exit_code") or isinstance(error, typer.Abort):
-                raise  # the parser's own: usage, help, exit
+            if isinstance(error, typer.Exit | typer.Abort):
+                raise
+            if hasattr(error, "format_message"):  # the parser's own sentence about usage
+                if not ctx.meta["as_json"]:
+                    raise
+                error = UserError(error.format_message(), "facegen --help explains the commands.")
             status = failures.show(error, ctx.meta["command"], as_json=ctx.meta["as_json"])
         raise typer.Exit(status)
 

@@ -105,6 +105,10 @@ def _errors_named(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise output_error(error, out) from error
+    except OutputError as error:
+        if isinstance(error.__cause__, OSError):  # named with a file in the hidden folder
+            raise output_error(error.__cause__, out) from error
+        raise
 
 
 @contextmanager

@@ -66,7 +66,8 @@ def result(data: Data) -> str:
     if "band90_mm" in values:
         band = mm(values["band90_mm"]["median"])
         sentences.append(
-            f"At half of its points the true skin is expected within {band} of the face shown, in front or behind, nine times out of ten; this differs over the "
+            f"At half of its points the true skin is expected within {band} of the "
+            "face shown, in front or behind, nine times out of ten; this differs over the "
             "face (section on certainty)."
         )
     count = len(data["variants"])

@@ -14,7 +14,9 @@ NAME = "inspect"
 
 
 def command(
-    scan: Annotated[Path, typer.Argument(help="Folder, DICOM file, archive, volume or mesh.")],
+    scan: Annotated[
+        Path, typer.Argument(metavar="SCAN", help="Folder, DICOM file, archive, volume or mesh.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as data.")] = False,
 ) -> None:
     """Show the series found, whether their geometry holds, and what is set aside and why."""

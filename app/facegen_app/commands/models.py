@@ -34,7 +34,7 @@ def command(
             _show(row)
         if not rows:
             say("No model file was found in " + " or ".join(map(str, model_folders())) + ".")
-    if any("error" in row for row in rows):
+    if any("error" in row for row in rows) or (verify and not rows):
         raise typer.Exit(UserError.exit_status)
 
 

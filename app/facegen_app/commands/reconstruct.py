@@ -32,7 +32,8 @@ def command(
     scan: Annotated[
         Path,
         typer.Argument(
-            help="Folder, DICOM file, archive, NIfTI/NRRD/MHA, skull mesh, or a .txt list of them."
+            metavar="SCAN",
+            help="Folder, DICOM file, archive, NIfTI/NRRD/MHA, skull mesh, or a .txt list of them.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")],
