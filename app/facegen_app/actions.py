@@ -1,0 +1,69 @@
+"""Every command of the menus with its name, shortcut and explanation, in one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QT_TRANSLATE_NOOP
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes
+    ----------
+    name
+        Stable name.
+    menu
+        The menu it stands in.
+    text
+        What the menu shows.
+    shortcut
+        Keys, or empty.
+    tip
+        What it does, in a few words.
+    """
+
+    name: str
+    menu: str
+    text: str
+    shortcut: str
+    tip: str
+
+
+FILE = str(QT_TRANSLATE_NOOP("Commands", "&File"))
+FACE = str(QT_TRANSLATE_NOOP("Commands", "F&ace"))
+VIEW = str(QT_TRANSLATE_NOOP("Commands", "&View"))
+HELP = str(QT_TRANSLATE_NOOP("Commands", "&Help"))
+
+COMMANDS = (
+    Command("open_folder", FILE, "Open &folder…", "Ctrl+O", "Open a folder with a DICOM series"),
+    Command(
+        "open_file", FILE, "Open f&ile…", "Ctrl+Shift+O", "Open an archive, volume or mesh file"
+    ),
+    Command(
+        "open_landmarks", FILE, "Use &landmarks file…", "Ctrl+L",
+        "Read landmarks placed by hand, and make the frame from them",
+    ),
+    Command(
+        "save_results", FILE, "&Save results and report…", "Ctrl+S",
+        "Save meshes, pictures and report in a new folder",
+    ),
+    Command("save_picture", FILE, "Save &picture…", "Ctrl+P", "Save the 3D view as it is seen"),
+    Command("quit", FILE, "&Quit", "Ctrl+Q", "Close the window"),
+    Command("reconstruct", FACE, "&Reconstruct", "Ctrl+R", "Predict the face from the bone"),
+    Command("cancel", FACE, "&Cancel", "Esc", "Stop the work that is running"),
+    Command("toggle_skull", FACE, "Show or hide the &skull", "S", "Show or hide the skull"),
+    Command("toggle_face", FACE, "Show or hide the &face", "F", "Show or hide the face"),
+    Command("lateral-right", VIEW, "&Right lateral", "1", "Look at the right side"),
+    Command("three-quarter-right", VIEW, "Right &three-quarter", "2", "Look from the right front"),
+    Command("frontal", VIEW, "&Frontal", "3", "Look from the front"),
+    Command("three-quarter-left", VIEW, "Left t&hree-quarter", "4", "Look from the left front"),
+    Command("lateral-left", VIEW, "&Left lateral", "5", "Look at the left side"),
+    Command("vertex", VIEW, "&Vertex", "6", "Look from above"),
+    Command("demo", HELP, "&Demo scan", "", "Open a synthetic head made by the program"),
+    Command("about", HELP, "&About FaceGen", "F1", "Versions, licences, limits of use"),
+)  # fmt: skip
+
+MENUS = (FILE, FACE, VIEW, HELP)

@@ -1,0 +1,79 @@
+"""What is being worked on: a scan, its skull and frame, and the face made from it.
+
+One scan at a time.  Whatever depends on a change is dropped with it: a new scan has no skull yet,
+a newly prepared skull no face.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facegen_app.model.event import Event
+
+if TYPE_CHECKING:
+    from facegen_inference.face import Face
+    from facegen_inference.reconstruct import Prepared, Request
+    from facegen_inference.scan import Scan
+    from facegen_inference.skull import Skull
+
+
+class Case:
+    """The state of one case.
+
+    Attributes
+    ----------
+    path
+        What was opened; None before.
+    scan
+        The scan as read.
+    skull
+        Its bone; there even when the frame is not (then `prepared` is None).
+    prepared
+        Skull, landmarks and frame: what a reconstruction starts from.
+    face, request
+        The face, and what was asked for to make it.
+    scan_changed, skull_changed, face_changed
+        Told after the respective part was set or dropped.
+    """
+
+    def __init__(self) -> None:
+        self.path: Path | None = None
+        self.scan: Scan | None = None
+        self.skull: Skull | None = None
+        self.prepared: Prepared | None = None
+        self.face: Face | None = None
+        self.request: Request | None = None
+        self.scan_changed: Event[()] = Event()
+        self.skull_changed: Event[()] = Event()
+        self.face_changed: Event[()] = Event()
+
+    def set_scan(self, path: Path, scan: Scan) -> None:
+        """Begin with a new scan; skull and face of the one before are dropped."""
+        self.path, self.scan = path, scan
+        self._drop_skull()
+        self.scan_changed.emit()
+        self.skull_changed.emit()
+        self.face_changed.emit()
+
+    def set_prepared(self, prepared: Prepared) -> None:
+        """Take over skull, landmarks and frame; a face made before is dropped."""
+        self._drop_skull()
+        self.skull, self.prepared = prepared.skull, prepared
+        self.skull_changed.emit()
+        self.face_changed.emit()
+
+    def set_unplaced(self, skull: Skull) -> None:
+        """Take over a skull whose frame could not be established: to be looked at only."""
+        self._drop_skull()
+        self.skull = skull
+        self.skull_changed.emit()
+        self.face_changed.emit()
+
+    def set_face(self, face: Face, request: Request) -> None:
+        """Take over the face that was made for a request."""
+        self.face, self.request = face, request
+        self.face_changed.emit()
+
+    def _drop_skull(self) -> None:
+        self.skull = self.prepared = self.face = self.request = None

@@ -1,0 +1,43 @@
+"""A titled section of the side panel: a number, a name and what belongs to this step."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from facegen_app.views.style import UNIT
+
+
+def label(text: str, kind: str, *, wrap: bool = False) -> QLabel:
+    """Return a line of text in one of the kinds of the style sheet."""
+    line = QLabel(text)
+    line.setProperty("kind", kind)
+    line.setWordWrap(wrap)
+    return line
+
+
+class Section(QWidget):
+    """One step of the work, with a line beneath it.
+
+    Parameters
+    ----------
+    number, title
+        As shown: ``1``, ``Scan``.
+    """
+
+    def __init__(self, number: str, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        head = QHBoxLayout()
+        head.setSpacing(UNIT)
+        head.addWidget(label(number, "number"))
+        head.addWidget(label(title, "title"), 1)
+        line = QFrame()
+        line.setProperty("kind", "line")
+        self.body = QVBoxLayout()
+        self.body.setSpacing(UNIT * 3 // 4)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(UNIT)
+        whole.addLayout(head)
+        whole.addLayout(self.body)
+        whole.addSpacing(UNIT // 2)
+        whole.addWidget(line)

@@ -1,0 +1,182 @@
+"""One of the three slices: grey values, crosshair, and the letters of left and right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from facegen_app.views.style import ACCENT, BODY, QUIET, SMALL, TEXT, UNIT
+
+
+@dataclass(frozen=True)
+class SlicePicture:
+    """What a slice view shows.
+
+    Attributes
+    ----------
+    grey
+        (rows, columns) uint8, contiguous.
+    spacing
+        Width and height of a pixel, mm.
+    crosshair
+        (column, row) of the crosshair.
+    letters
+        At the left, right, top and bottom.
+    title
+        For example ``Axial 104 / 209``.
+    """
+
+    grey: NDArray[np.uint8]
+    spacing: tuple[float, float]
+    crosshair: tuple[float, float]
+    letters: tuple[str, str, str, str]
+    title: str
+
+
+class SliceView(QWidget):
+    """Click or drag moves the crosshair, the wheel and Page Up/Down go through the slices.
+
+    Emits wishes: the crosshair at a (column, row), some slices further; and the (column, row)
+    under the cursor, or None when it leaves.
+    """
+
+    crosshair_wished = Signal(float, float)
+    step_wished = Signal(int)
+    hovered = Signal(object)
+
+    def __init__(self, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._picture: SlicePicture | None = None
+        self._image: QImage | None = None
+        self._wheel = 0
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumSize(120, 100)
+        self.setAccessibleName(name)
+
+    def show_picture(self, picture: SlicePicture | None) -> None:
+        """Show a slice, or nothing."""
+        self._picture, self._image = picture, None
+        if picture is not None:
+            rows, columns = picture.grey.shape
+            self._image = QImage(
+                picture.grey.data, columns, rows, columns, QImage.Format.Format_Grayscale8
+            )
+        self.update()
+
+    def _target(self) -> QRectF:
+        """Return where the slice stands in the widget: whole, centred, true proportions."""
+        assert self._picture is not None
+        rows, columns = self._picture.grey.shape
+        width, height = columns * self._picture.spacing[0], rows * self._picture.spacing[1]
+        scale = min(self.width() / width, self.height() / height)
+        size = (width * scale, height * scale)
+        return QRectF((self.width() - size[0]) / 2, (self.height() - size[1]) / 2, *size)
+
+    def pixel_at(self, position: QPointF) -> tuple[float, float]:
+        """Return the (column, row) under a point of the widget."""
+        assert self._picture is not None
+        target = self._target()
+        rows, columns = self._picture.grey.shape
+        return (
+            (position.x() - target.left()) / target.width() * columns - 0.5,
+            (position.y() - target.top()) / target.height() * rows - 0.5,
+        )
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+        """Show the slice with crosshair and letters."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), QColor("#000000"))
+        if self._image is not None and self._picture is not None:
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+            painter.drawImage(self._target(), self._image)
+            self._paint_crosshair(painter, self._picture)
+            self._paint_words(painter, self._picture)
+        if self.hasFocus():
+            painter.setPen(QColor(ACCENT))
+            painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
+        painter.end()
+
+    def _paint_crosshair(self, painter: QPainter, picture: SlicePicture) -> None:
+        target = self._target()
+        rows, columns = picture.grey.shape
+        x = target.left() + (picture.crosshair[0] + 0.5) / columns * target.width()
+        y = target.top() + (picture.crosshair[1] + 0.5) / rows * target.height()
+        colour = QColor(ACCENT)
+        colour.setAlpha(150)
+        painter.setPen(colour)
+        gap = UNIT
+        painter.drawLine(QPointF(target.left(), y), QPointF(x - gap, y))
+        painter.drawLine(QPointF(x + gap, y), QPointF(target.right(), y))
+        painter.drawLine(QPointF(x, target.top()), QPointF(x, y - gap))
+        painter.drawLine(QPointF(x, y + gap), QPointF(x, target.bottom()))
+
+    def _paint_words(self, painter: QPainter, picture: SlicePicture) -> None:
+        font = painter.font()
+        font.setPixelSize(SMALL)
+        painter.setFont(font)
+        inside = self.rect().adjusted(UNIT, UNIT // 2, -UNIT, -UNIT // 2)
+        flag = Qt.AlignmentFlag
+        _shadowed(painter, inside, flag.AlignLeft | flag.AlignTop, picture.title, QUIET)
+        font.setPixelSize(BODY)
+        font.setBold(True)
+        painter.setFont(font)
+        left, right, top, bottom = picture.letters
+        _shadowed(painter, inside, flag.AlignLeft | flag.AlignVCenter, left, TEXT)
+        _shadowed(painter, inside, flag.AlignRight | flag.AlignVCenter, right, TEXT)
+        _shadowed(painter, inside, flag.AlignHCenter | flag.AlignTop, top, TEXT)
+        _shadowed(painter, inside, flag.AlignHCenter | flag.AlignBottom, bottom, TEXT)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        """Wish the crosshair here."""
+        self._wish(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        """Tell what is under the cursor; with the button down, wish the crosshair here."""
+        if self._picture is None:
+            return
+        self.hovered.emit(self.pixel_at(event.position()))
+        if event.buttons() & Qt.MouseButton.LeftButton:
+            self._wish(event)
+
+    def leaveEvent(self, event: QEvent) -> None:  # noqa: N802
+        """Tell that nothing is under the cursor any more."""
+        self.hovered.emit(None)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
+        """Wish some slices further: one for each notch."""
+        self._wheel += event.angleDelta().y()
+        steps, self._wheel = int(self._wheel / 120), self._wheel - 120 * int(self._wheel / 120)
+        if steps:
+            self.step_wished.emit(steps)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        """Wish one slice further or back."""
+        steps = {Qt.Key.Key_PageUp: 1, Qt.Key.Key_Up: 1, Qt.Key.Key_PageDown: -1,
+                 Qt.Key.Key_Down: -1}  # fmt: skip
+        key = Qt.Key(event.key())
+        if key in steps:
+            self.step_wished.emit(steps[key])
+        else:
+            super().keyPressEvent(event)
+
+    def _wish(self, event: QMouseEvent) -> None:
+        if self._picture is not None:
+            self.crosshair_wished.emit(*self.pixel_at(event.position()))
+
+
+def _shadowed(
+    painter: QPainter, where: QRect, flags: Qt.AlignmentFlag, text: str, colour: str
+) -> None:
+    """Write light text with a dark edge, to be read on bone as on air."""
+    painter.setPen(QColor(0, 0, 0, 200))
+    for dx, dy in ((1, 1), (-1, -1), (1, -1), (-1, 1)):
+        painter.drawText(where.translated(dx, dy), flags, text)
+    painter.setPen(QColor(colour))
+    painter.drawText(where, flags, text)
