@@ -33,7 +33,7 @@ def build_steps(count: int) -> dict[str, float]:
     """
     steps = dict(list(BUILD_SD.items())[:count])
     for number in range(1, count - len(BUILD_SD) + 1):
-        place, part, rest = 0.0, 0.5, number
+        place, part, rest = 0.0, 0.5, number + 1
         while rest:
             place, part, rest = place + part * (rest % 2), part / 2, rest // 2
         steps[f"alternative {number}"] = NormalDist().inv_cdf(0.05 + 0.9 * place)

@@ -15,8 +15,13 @@ from vtkmodules.util.numpy_support import (
     numpy_to_vtkIdTypeArray,
     vtk_to_numpy,
 )
-from vtkmodules.vtkCommonCore import vtkPoints
-from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkImageData, vtkPolyData
+from vtkmodules.vtkCommonCore import reference, vtkPoints
+from vtkmodules.vtkCommonDataModel import (
+    vtkCellArray,
+    vtkImageData,
+    vtkPolyData,
+    vtkStaticCellLocator,
+)
 from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D, vtkWindowedSincPolyDataFilter
 from vtkmodules.vtkImagingStencil import vtkImageStencilToImage, vtkPolyDataToImageStencil
 
@@ -171,3 +176,39 @@ def _poly_data(mesh: Mesh) -> vtkPolyData:
     poly.SetPoints(points)
     poly.SetPolys(cells)
     return poly
+
+
+def ray_hits(
+    mesh: Mesh, origins: NDArray[np.float64], directions: NDArray[np.float64], reach: float
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return where lines through points meet a mesh nearest to those points.
+
+    Parameters
+    ----------
+    mesh
+        Any triangles.
+    origins, directions
+        (N, 3) points, mm, and unit vectors; both senses are looked along.
+    reach
+        How far to look, mm.
+
+    Returns
+    -------
+    (N,) signed distance along the direction, NaN without a hit, and (N,) triangle met, -1 there.
+    """
+    locator = vtkStaticCellLocator()
+    locator.SetDataSet(_poly_data(mesh))
+    locator.BuildLocator()
+    distance = np.full(len(origins), np.nan)
+    triangle = np.full(len(origins), -1, dtype=np.intp)
+    t, sub, cell = reference(0.0), reference(0), reference(0)
+    spot, local = [0.0] * 3, [0.0] * 3
+    for sense in (1.0, -1.0):
+        ends = origins + sense * reach * directions
+        for n, (start, end) in enumerate(zip(origins.tolist(), ends.tolist(), strict=True)):
+            if not locator.IntersectWithLine(start, end, 1e-6, t, spot, local, sub, cell):
+                continue
+            along = sense * reach * float(t.get())
+            if not abs(distance[n]) <= abs(along):  # NaN compares as false
+                distance[n], triangle[n] = along, int(cell.get())
+    return distance, triangle
