@@ -109,9 +109,9 @@ def open_window(
 
 
 def _add_commands() -> None:
-    from facegen_app.commands import demo, inspect, models, reconstruct, verify
+    from facegen_app.commands import compare, demo, inspect, models, reconstruct, verify
 
-    for module in (demo, inspect, reconstruct, verify, models):
+    for module in (demo, inspect, reconstruct, compare, verify, models):
         app.command(module.NAME)(module.command)
 
 
