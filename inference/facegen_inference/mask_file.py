@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK
 
 from facegen_inference.errors import UserError
 from facegen_inference.volume import Volume, matrix_from_sitk
@@ -27,7 +27,7 @@ def read_mask(path: Path) -> Volume:
     advice = "Give a NIfTI, NRRD or MHA volume in the scan's space, 1 where nothing is scored."
     if not path.is_file():
         raise UserError(f"There is no mask {path}.", advice)
-    reader = sitk.ImageFileReader()
+    reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         image = reader.Execute()
@@ -35,5 +35,5 @@ def read_mask(path: Path) -> Volume:
         raise UserError(f"{path.name} cannot be read as a mask.", advice, reason=error) from error
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise UserError(f"{path.name} is not one volume with one number per voxel.", advice)
-    values = sitk.GetArrayViewFromImage(image)
+    values = SimpleITK.GetArrayViewFromImage(image)
     return Volume((values != 0).astype(np.int16), matrix_from_sitk(image), source=path.name)
