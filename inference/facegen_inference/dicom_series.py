@@ -87,7 +87,9 @@ def directory_files(path: Path) -> tuple[list[Path], list[str]]:
         if not names:
             continue
         parts = [names] if isinstance(names, str) else [str(n) for n in names]
-        place = _any_case(path.parent, parts)
+        # A folder copied from the middle of a disc lacks the first parts of the names.
+        places = (_any_case(path.parent, parts[n:]) for n in range(len(parts)))
+        place = next((p for p in places if p is not None), None)
         if place is None:
             missing.append("/".join(parts))
         else:

@@ -77,7 +77,7 @@ def inspect_scan(path: Path, progress: Progress = silent, units: str | None = No
             (f"{f.series.description or 'series'} ({f.series.uid})", f.series.reason)
             for f in findings.found if not f.series.usable
         )  # fmt: skip
-        series = tuple(f.series for f in findings.found)
+        series = tuple(_named(f.series, path) for f in findings.found)
         return Inspection(path, series, (*refused, *findings.set_aside))
 
 
@@ -105,7 +105,14 @@ def open_scan(
         if found.error is not None:
             raise found.error
         scan = _read(found, units, part(progress, 0.3, 1.0))
-        return replace(scan, files=(path,)) if is_archive(path) else scan
+        series = _named(scan.series, path)
+        return replace(scan, series=series, files=series.files)
+
+
+def _named(series: Series, path: Path) -> Series:
+    """Name the archive, not the temporary files, as what a packed series consists of."""
+    packed = is_archive(path) and path.is_file()
+    return replace(series, files=(path,)) if packed else series
 
 
 def _chosen(path: Path, findings: Findings, series_uid: str | None) -> Found:
