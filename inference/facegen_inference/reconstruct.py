@@ -123,6 +123,28 @@ def check_request(request: Request) -> None:
         raise UserError(f"An age of {age:g} years is not possible.", "Give the age in years.")
 
 
+def check_model(request: Request) -> None:
+    """Refuse a model file or device that cannot be used, before any work is done.
+
+    Raises
+    ------
+    UserError
+        When the runtime or the device is not there.
+    ModelError
+        When the model file named is missing, damaged or not a FaceGen model, or none is there.
+    """
+    if request.method != "neural":
+        return
+    from facegen_inference.network import default_model, open_model
+    from facegen_inference.runtime import choose_device
+
+    choose_device(request.device)
+    if request.model is None:
+        default_model()
+    else:
+        open_model(request.model)
+
+
 def prepare(
     scan: Scan, *, landmarks_file: Path | None = None, progress: Progress = silent
 ) -> Prepared:

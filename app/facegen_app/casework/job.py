@@ -16,6 +16,7 @@ from facegen_inference.reconstruct import (
     Prepared,
     Request,
     SkullUnplaced,
+    check_model,
     check_request,
     prepare,
     reconstruct,
@@ -79,6 +80,7 @@ def run_job(job: Job, progress: Progress = silent) -> Done:
     """
     check_request(job.request)
     check_destination(job.out, overwrite=job.overwrite)
+    check_model(job.request)
     timings = dict(job.wanted.timings)
     with timed(timings, "reading the scan"):
         scan = open_scan(job.scan, job.series, job.units, progress=part(progress, 0.0, 0.2))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from reportlab import rl_config
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
@@ -26,6 +27,7 @@ from facegen_app.casework.report_style import (
 from facegen_inference.intended_use import INTENDED_USE
 
 _TITLE = "Craniofacial reconstruction"
+rl_config.useA85 = 0  # pictures as they are: turning them into letters takes most of the time
 _TOP, _BOTTOM = 23 * mm, 25 * mm
 
 
