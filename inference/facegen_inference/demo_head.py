@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
+from facegen_inference.atlas import load_atlas
 from facegen_inference.dicom_writer import write_series
 from facegen_inference.progress import Progress, part, silent
 from facegen_inference.volume import AIR_HU, Grid, Volume
@@ -64,18 +65,17 @@ class HeadModel:
 
 @cache
 def load_head_model() -> HeadModel:
-    """Read the model that ships in the resources."""
+    """Read the model that ships in the resources; where its teeth are, the atlas knows."""
     with as_file(files("facegen_resources") / "demo_head.npz") as path, np.load(path) as data:
         skin, bone = (data[name].astype(np.float32) for name in ("skin", "bone"))
-        points = dict(zip(data["landmark_codes"], data["landmark_positions"], strict=True))
         shape = skin.shape
         return HeadModel(
             skin, bone, Grid((shape[0], shape[1], shape[2]), data["frame_from_voxel"]),
-            teeth_box(points), int(data["people"]),
+            teeth_box(load_atlas().landmarks), int(data["people"]),
         )  # fmt: skip
 
 
-def teeth_box(points: dict[str, NDArray[np.float64]]) -> NDArray[np.float64] | None:
+def teeth_box(points: dict[str, tuple[float, float, float]]) -> NDArray[np.float64] | None:
     """Return the box that holds the crowns, from prosthion and infradentale, (2, 3) frame mm.
 
     The crowns stand between the alveolar edges of the two jaws; the row reaches about 45 mm back
