@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import affine_transform, map_coordinates
 
 from facegen_inference.atlas import Atlas, load_atlas
 from facegen_inference.depth_table import DEFAULT_TABLE, DepthTable, load_depth_table
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from facegen_inference.reconstruct import Request
 
 LEAST_PEGS = 8
-STRIDE = 4
-"""The deformation is smooth: every so many voxels of the atlas are computed."""
+STEP_MM = 6.0
+"""The deformation is smooth: computed at points so far apart, linear between them."""
 STIFFNESS = 3.0
 """Smoothing of the deformation (biharmonic splines, mm)."""
 REST_STIFFNESS = 1.0
@@ -194,10 +194,16 @@ def mean_nose_tip(atlas: Atlas) -> NDArray[np.float64] | None:
     return min(found, key=lambda row: float(row[1])) if found else None
 
 
+def _stride(atlas: Atlas) -> int:
+    """Return how many voxels of the atlas lie between points that are computed."""
+    return max(1, round(STEP_MM / float(atlas.grid.spacing.max())))
+
+
 def _coarse_points(atlas: Atlas) -> tuple[NDArray[np.float64], tuple[int, int, int]]:
-    """Return frame points of every `STRIDE`-th voxel, the last ones included, and their shape."""
-    k, j, i = (-(-(n - 1) // STRIDE) + 1 for n in atlas.grid.shape)
-    index = STRIDE * np.indices((k, j, i)).reshape(3, -1).T.astype(np.float64)
+    """Return frame points `_stride` voxels apart, to beyond the last voxels, and their shape."""
+    stride = _stride(atlas)
+    k, j, i = (-(-(n - 1) // stride) + 1 for n in atlas.grid.shape)
+    index = stride * np.indices((k, j, i)).reshape(3, -1).T.astype(np.float64)
     return atlas.grid.patient_points(index), (k, j, i)
 
 
@@ -205,12 +211,10 @@ def _full(
     values: NDArray[np.float64], shape: tuple[int, int, int], atlas: Atlas
 ) -> NDArray[np.float64]:
     """Return coarse values on every voxel of the atlas, linearly."""
-    from scipy.ndimage import affine_transform
-
     return np.asarray(
         affine_transform(
             values.reshape(shape),
-            np.full(3, 1 / STRIDE),
+            np.full(3, 1 / _stride(atlas)),
             output_shape=atlas.grid.shape,
             order=1,
             mode="nearest",

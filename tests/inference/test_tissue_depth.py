@@ -1,0 +1,213 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates
+
+from facegen_inference.atlas import Atlas
+from facegen_inference.depth_table import load_depth_table
+from facegen_inference.errors import UserError
+from facegen_inference.face_surface import face_from_field
+from facegen_inference.frame import Frame
+from facegen_inference.landmarks import Landmark
+from facegen_inference.mesh import Mesh
+from facegen_inference.pegs import (
+    BoneNormals,
+    expected_direction,
+    nose_tip,
+    peg_direction,
+    usable_points,
+)
+from facegen_inference.skull import Skull
+from facegen_inference.tissue_depth import _paired, face_field, pegs_on, spread_field
+from facegen_inference.volume import Grid
+
+BONE = np.array([68.0, 92.0, 104.0])  # half axes of a skull like an egg
+
+
+def ball_grid(step=3.0, reach=135.0):
+    count = int(2 * reach / step) + 1
+    matrix = np.zeros((4, 4))
+    matrix[2, 0] = matrix[1, 1] = matrix[0, 2] = step
+    matrix[:, 3] = [-reach, -reach, -reach, 1]
+    return Grid((count, count, count), matrix)
+
+
+def egg(grid, half_axes):
+    points = grid.patient_points(np.indices(grid.shape).reshape(3, -1).T.astype(float))
+    r = np.linalg.norm(points / half_axes, axis=1)
+    slope = np.linalg.norm(points / half_axes**2, axis=1) / np.maximum(r, 1e-6)
+    return ((r - 1) / np.maximum(slope, 1e-6)).clip(-40, 40).reshape(grid.shape).astype(np.float32)
+
+
+def on_egg(code, half_axes=BONE):
+    """A place for each landmark: where its expected direction leaves the egg, about its height."""
+    heights = {"g": 40, "n": 30, "mn": 20, "rhi": 10, "ss": -22, "mp": -30, "pr": -38, "id": -50}
+    heights |= {"sm": -62, "pg": -75, "gn": -85, "mso": 35, "mio": -5, "ac": -18, "sC": -35}
+    heights |= {"iC": -52, "ecm2s": -38, "ecm2i": -52, "mr": -35, "mmb": -70, "go": -60, "zy": 5}
+    base = code.partition("-")[0]
+    direction = expected_direction(code) * [1, 1, 0 if base in heights else 1]
+    z = heights.get(base, 0.0)
+    shrink = np.sqrt(max(1 - (z / half_axes[2]) ** 2, 0))
+    flat = direction / np.linalg.norm(direction / half_axes)
+    return flat * [shrink, shrink, 1] + [0, 0, z]
+
+
+@pytest.fixture(scope="module")
+def world():
+    """An egg-shaped skull in a moved frame, an atlas of eggs, and landmarks."""
+    grid = ball_grid()
+    table = load_depth_table()
+    codes = list(table.depths)
+    matrix = np.eye(4)
+    matrix[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
+    matrix[:3, 3] = [30, -40, 500]
+    frame = Frame(matrix, "given", 0.0, 1.0)
+    placed = Grid(grid.shape, matrix @ grid.patient_from_voxel)
+    empty = Mesh(np.empty((0, 3)), np.empty((0, 3), dtype=np.int32))
+    skull = Skull(egg(grid, BONE), placed, np.ones(grid.shape, dtype=bool), empty)
+    landmarks = {}
+    for code in codes:
+        x, y, z = (matrix[:3, :3] @ on_egg(code) + matrix[:3, 3]).tolist()
+        landmarks[code] = Landmark(code, (x, y, z), "automatic", 0.9)
+    mean = BONE * 1.05
+    skin = mean + 12.0
+    atlas = Atlas(
+        bone=egg(grid, mean),
+        skin=egg(grid, skin),
+        skin_sd=np.full(grid.shape, 3.0, dtype=np.float32),
+        bone_people=np.full(grid.shape, 9.0, dtype=np.float32),
+        skin_people=np.full(grid.shape, 9.0, dtype=np.float32),
+        grid=grid,
+        landmarks={code: tuple(on_egg(code, mean)) for code in codes},
+        people=9,
+    )
+    return skull, frame, landmarks, atlas, table
+
+
+def at(field, atlas, points):
+    return map_coordinates(field, atlas.grid.voxel_points(points).T, order=1)
+
+
+def test_normals_point_away_from_bone_in_the_frame(world):
+    skull, frame, _, _, table = world
+    normals = BoneNormals(skull, frame)
+    for code in table.depths:
+        point = on_egg(code)
+        true = point / BONE**2
+        cosine = normals.at(point) @ true / np.linalg.norm(true)
+        assert cosine > 0.99, code
+
+
+def test_a_stray_normal_is_not_followed():
+    expected = expected_direction("go-R")
+    assert expected[0] < 0
+    assert np.allclose(peg_direction("go-R", -expected), expected)
+    near = peg_direction("go-R", np.array([-1.0, 0, 0]))
+    assert near @ expected > 0.9
+    assert peg_direction("pg", np.array([0.3, -0.9, 0.1]))[0] == 0  # stays in the midline
+
+
+def test_the_skin_goes_through_the_peg_tips(world):
+    skull, frame, landmarks, atlas, table = world
+    pegs, notes = pegs_on(skull, frame, landmarks, table)
+    assert len(pegs) == len(table.depths)
+    for steps in (-1.28, 0.0, 1.28):
+        field = face_field(_paired(pegs, atlas), atlas, steps)
+        off = at(field, atlas, np.array([peg.tip(steps) for peg in pegs]))
+        assert np.sqrt((off**2).mean()) < 1.0
+    assert any("NOT yet checked" in note for note in notes)
+
+
+def test_the_face_is_thin_average_or_heavy_as_the_table_says(world):
+    skull, frame, landmarks, atlas, table = world
+    pegs, _ = pegs_on(skull, frame, landmarks, table)
+    pairs = _paired(pegs, atlas)
+    mesh = {
+        steps: face_from_field(
+            face_field(pairs, atlas, steps),
+            spread_field(pegs, atlas),
+            atlas.grid,
+            skull,
+            frame,
+            landmarks,
+        )
+        for steps in (-1.28, 0.0, 1.28)
+    }
+    thickness = {s: float(np.nanmean(m.vertex_data["thickness_mm"])) for s, m in mesh.items()}
+    assert thickness[1.28] > thickness[0.0] + 2 > thickness[-1.28] + 4
+    spread = mesh[0.0].vertex_data["spread_mm"]
+    assert 1.0 <= spread.min() < 2.5
+    assert 4 < spread.max() <= 7.0
+
+
+def test_left_and_right_get_the_same_face(world):
+    skull, frame, landmarks, atlas, table = world
+    pegs, _ = pegs_on(skull, frame, landmarks, table)
+    field = face_field(_paired(pegs, atlas), atlas, 0.0)
+    near = np.abs(field) < 5
+    assert np.abs(field - field[:, :, ::-1])[near].max() < 0.1
+
+
+def test_depth_follows_one_side_only_where_one_side_differs(world):
+    skull, frame, landmarks, atlas, table = world
+    depths = {
+        code: replace(depth, mean_mm=depth.mean_mm + (8 if code == "zy-L" else 0))
+        for code, depth in table.depths.items()
+    }
+    pegs, _ = pegs_on(skull, frame, landmarks, replace(table, depths=depths))
+    field = face_field(_paired(pegs, atlas), atlas, 0.0)
+    left = on_egg("zy-L") + 12 * expected_direction("zy-L")
+    right = left * [-1, 1, 1]
+    inside = at(field, atlas, np.array([left, right]))
+    assert inside[0] < -1 < 1 < inside[1]
+
+
+def test_points_not_found_on_bone_carry_no_peg(world):
+    skull, frame, landmarks, _, table = world
+    marks = dict(landmarks)
+    marks["pg"] = replace(marks["pg"], provenance="inferred")
+    marks["me"] = replace(marks["me"], confidence=0.05)
+    del marks["zy-L"]
+    pegs, notes = pegs_on(skull, frame, marks, table)
+    assert not {"pg", "me", "zy-L"} & {peg.code for peg in pegs}
+    assert any("me, pg, zy-L" in note for note in notes)
+
+
+def test_too_few_points_are_refused(world):
+    skull, frame, landmarks, _, table = world
+    few = {code: landmarks[code] for code in ("g", "n", "pg")}
+    with pytest.raises(UserError, match="Only 3 points"):
+        pegs_on(skull, frame, few, table)
+
+
+def test_a_table_without_spread_borrows_it_and_says_so(world):
+    skull, frame, landmarks, _, _ = world
+    pegs, notes = pegs_on(skull, frame, landmarks, load_depth_table("RHINE1983_SWNA_F_normal"))
+    assert next(peg for peg in pegs if peg.code == "g").sd_mm == 1.0
+    assert any("states no spread" in note for note in notes)
+
+
+def test_the_nose_tip_follows_rynn():
+    points = {
+        "n": (np.array([0.0, -95, 28]), 1.0),
+        "rhi": (np.array([0.0, -105, 8]), 1.0),
+        "ans": (np.array([0.0, -100, -22]), 1.0),
+        "ss": (np.array([0.0, -95, -27]), 1.0),
+        "pr": (np.array([0.0, -95, -40]), 1.0),
+    }
+    peg = nose_tip(points)
+    y = np.hypot(10, 35)  # rhinion-subspinale
+    x = np.hypot(5, 50)  # nasion-acanthion
+    first = -95 - (0.83 * y - 3.5)
+    second = -95 - (0.93 * y - 6.0)
+    assert np.allclose(peg.tip(0), [0, (first + second) / 2, 28 - (0.9 * x - 2)])
+    del points["ans"]
+    assert nose_tip(points) is None
+
+
+def test_usable_points_are_in_the_frame(world):
+    _, frame, landmarks, _, _ = world
+    points = usable_points(landmarks, frame)
+    assert np.allclose(points["zy-L"][0], on_egg("zy-L"))
+    assert points["zy-L"][1] == 0.9
