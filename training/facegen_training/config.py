@@ -99,6 +99,8 @@ class FitConfig:
         Voxels farther than about this from the true skin hardly count.
     checkpoint_every, validate_every
         Steps.
+    threads
+        Of the CPU; 0 leaves the choice to torch.
     """
 
     steps: int = 3000
@@ -112,6 +114,7 @@ class FitConfig:
     band_mm: float = 8.0
     checkpoint_every: int = 100
     validate_every: int = 200
+    threads: int = 0
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,8 @@ def fit(data: Dataset, run: Path, config: Config, say: Say | None = None) -> Pat
     -------
     The last checkpoint's folder.
     """
+    if config.fit.threads:
+        torch.set_num_threads(config.fit.threads)
     settings = _start_run(run, data, config)
     write = _log(run / "steps.jsonl", say)
     linear = _linear_part(data, run, config, write)

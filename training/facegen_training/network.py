@@ -20,6 +20,8 @@ from facegen_training.linear import LinearFit, LinearPart
 
 LEAST_SPREAD_MM = 0.3
 MOST_SPREAD_MM = 15.0
+BEHIND_MM = 4.0
+"""The correction leaves alone what lies farther back (frame y, mm): behind the ears."""
 
 
 def up_matrix(count: int) -> Tensor:
@@ -48,9 +50,9 @@ class ChannelNorm(nn.Module):
         return x * torch.rsqrt((x * x).mean(dim=1, keepdim=True) + 1e-4) * self.scale
 
 
-def _block(inner: int, outer: int, stride: int = 1) -> nn.Sequential:
+def _block(inner: int, outer: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv3d(inner, outer, 3, stride=stride, padding=1),
+        nn.Conv3d(inner, outer, kernel, stride=stride, padding=kernel // 2),
         ChannelNorm(outer),
         nn.LeakyReLU(0.1),
         nn.Conv3d(outer, outer, 3, padding=1),
@@ -66,9 +68,10 @@ class Correction(nn.Module):
         super().__init__()
         widths = [config.width * 2**n for n in range(config.levels)]
         self.down = nn.ModuleList(
-            [_block(8 * inputs, widths[0])] + [_block(a, b, stride=2) for a, b in pairwise(widths)]
+            [_block(8 * inputs, widths[0], kernel=1)]
+            + [_block(a, b, stride=2) for a, b in pairwise(widths)]
         )
-        self.up = nn.ModuleList([_block(a + b, a) for a, b in pairwise(widths)])
+        self.up = nn.ModuleList([_block(a + b, a, kernel=1) for a, b in pairwise(widths)])
         self.last = nn.Conv3d(widths[0], 8 * outputs, 1)
         nn.init.zeros_(self.last.weight)
         assert self.last.bias is not None
@@ -133,6 +136,8 @@ class SkullToFace(nn.Module):
         self.spec = spec
         self.shape = tuple(n // POOL for n in spec.shape)
         self.influence_mm = 12.0
+        rows_in_front = int((coarse_points(spec)[0, :, 0, 1] < BEHIND_MM).sum())
+        self.front = min(max(2 * round(rows_in_front / 2), 4), self.shape[1])
         voxels = int(np.prod(self.shape))
         half = torch.float16
         self.register_buffer("mean_bone", torch.zeros(voxels, dtype=half))
@@ -193,7 +198,10 @@ class SkullToFace(nn.Module):
             torch.tanh(linear / 6),
             self.places.float().expand(len(bone), -1, -1, -1, -1),
         ]
-        change, log_spread = self.correction(torch.cat(inputs, dim=1)).split(1, dim=1)
+        front = torch.cat(inputs, dim=1)[:, :, :, : self.front]
+        corrected = self.correction(front)
+        behind = self.shape[1] - self.front
+        change, log_spread = functional.pad(corrected, (0, 0, 0, behind)).split(1, dim=1)
         base = self.spread_field.float().reshape(1, 1, *self.shape)
         spread = base * torch.exp(2 * torch.tanh(log_spread))
         return linear + 4 * change, spread.clamp(LEAST_SPREAD_MM, MOST_SPREAD_MM)

@@ -17,8 +17,10 @@ import blosc2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import affine_transform
 from torch import Tensor
 
+from facegen_inference.bone_distance import signed_distance
 from facegen_inference.craniometry import find_landmarks_and_frame
 from facegen_inference.errors import UserError
 from facegen_inference.frame import Frame
@@ -26,9 +28,9 @@ from facegen_inference.landmarks import Landmarks
 from facegen_inference.preprocess import PreprocessSpec, preprocess
 from facegen_inference.progress import Progress, silent
 from facegen_inference.provenance import sha256_of
-from facegen_inference.skin import skin_distance
+from facegen_inference.skin import SKIN_LEVEL_HU, scanned, skin_field
 from facegen_inference.skull import make_skull
-from facegen_inference.volume import Volume
+from facegen_inference.volume import Grid, Volume, resample
 from facegen_inference.volume_files import read_volume_file
 from facegen_training.cases import Case
 
@@ -77,10 +79,37 @@ def fields_of(volume: Volume, spec: PreprocessSpec) -> tuple[NDArray[np.int16], 
     skull = make_skull(volume)
     landmarks, frame = find_landmarks_and_frame(skull)
     bone, observed = preprocess(skull, frame, spec)
-    skin, known = skin_distance(volume, spec.grid, frame.patient_from_frame)
+    skin, known = true_skin(volume, spec.grid, frame)
     skin = np.clip(skin, -spec.clip_mm, spec.clip_mm)
     stack = np.stack([bone / _UNIT_MM, observed, skin / _UNIT_MM, known])
     return np.round(stack).astype(np.int16), landmarks, frame
+
+
+def true_skin(
+    volume: Volume, grid: Grid, frame: Frame
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the skin's signed distance on a grid in the frame, and where the scanner looked.
+
+    Notes
+    -----
+    The half-maximum surface of `facegen_inference.skin.skin_field`, measured on the grid itself:
+    many times faster than `skin_distance`, which measures against triangles, and the same to a
+    few tenths of a millimetre near the skin.
+    """
+    field = skin_field(volume)
+    to_field = np.linalg.inv(field.patient_from_voxel) @ frame.patient_from_frame
+    matrix = to_field @ grid.patient_from_voxel
+    hu = affine_transform(
+        field.values,
+        matrix[:3, :3],
+        matrix[:3, 3],
+        output_shape=grid.shape,
+        order=1,
+        mode="nearest",
+        output=np.float32,
+    )
+    seen = resample(scanned(volume), volume.patient_from_voxel, grid, 0.0, frame.patient_from_frame)
+    return signed_distance(hu, SKIN_LEVEL_HU, float(grid.spacing[0])), seen > 0.99
 
 
 def as_tensor(stored: NDArray[np.int16]) -> Tensor:
@@ -217,5 +246,5 @@ def read_dataset(manifest: Path) -> Dataset:
                 f"The prepared array of {person.id} is missing or changed.",
                 "Delete its .json file and run facegen-train prepare again.",
             )
-        stored.append(np.asarray(blosc2.open(str(path), mode="r")[:]))
+        stored.append(np.asarray(blosc2.load_array(str(path))))
     return Dataset(spec, people, tuple(stored), hashlib.sha256(text).hexdigest())

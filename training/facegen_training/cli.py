@@ -1,0 +1,78 @@
+"""The command ``facegen-train``: prepare scans, fit a network, export a model file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress as Bar
+
+from facegen_inference.errors import UserError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _train() -> None:
+    """Train FaceGen's networks."""
+
+
+@app.command()
+def prepare(
+    scans: Annotated[Path, typer.Argument(help="Folder of the scans named in split.toml.")],
+    out: Annotated[Path, typer.Option(help="Where prepared arrays go.")],
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+) -> None:
+    """Preprocess every person once."""
+    from facegen_inference.preprocess import PreprocessSpec
+    from facegen_training.cases import find_cases
+    from facegen_training.prepare import prepare as run
+
+    with Bar(console=Console(stderr=True)) as bar:
+        task = bar.add_task("preparing", total=1.0)
+        manifest, failed = run(
+            find_cases(scans),
+            out,
+            PreprocessSpec(),
+            workers,
+            lambda fraction, _: bar.update(task, completed=fraction),
+        )
+    for person, reason in failed.items():
+        typer.echo(f"{person}: {reason}", err=True)
+    typer.echo(str(manifest))
+
+
+@app.command()
+def fit(
+    manifest: Annotated[Path, typer.Argument(help="What prepare printed.")],
+    run: Annotated[Path, typer.Option(help="Folder of the run; resumed where it exists.")],
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
+) -> None:
+    """Fit the linear part and train the network."""
+    from facegen_training.config import read_config
+    from facegen_training.fit import fit as train
+    from facegen_training.prepare import read_dataset
+
+    default = Path(str(files("facegen_training") / "runs" / "first.toml"))
+    settings = read_config(config or default)
+    folder = train(read_dataset(manifest), run, settings, _say)
+    typer.echo(str(folder))
+
+
+def _say(line: dict[str, Any]) -> None:
+    if len(line) > 2 and ("error" not in line or int(line["step"]) % 20 == 0):
+        typer.echo(json.dumps(line), err=True)
+
+
+def main() -> None:
+    """Run the command; what the user can act on ends with status 2 and one sentence."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(error.exit_status)
