@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, KeepTogether, PageBreak, Spacer
 
@@ -19,6 +20,7 @@ from facegen_app.casework.report_style import (
     SUBTITLE,
     TEXT_WIDTH,
     TITLE,
+    Shown,
     boxed,
     bullets,
     facts,
@@ -26,15 +28,16 @@ from facegen_app.casework.report_style import (
     picture_row,
     text,
 )
+from facegen_app.rendering.camera import VIEWS, direction_letters
 from facegen_inference.intended_use import INTENDED_USE, LIMITS
 
 Section = Callable[[dict[str, Any], Path], list[Flowable]]
 _VIEWS = {
     "frontal": "Frontal",
-    "three-quarter-left": "Three-quarter, left side",
-    "three-quarter-right": "Three-quarter, right side",
-    "lateral-left": "Lateral, left side",
-    "lateral-right": "Lateral, right side",
+    "three-quarter-left": "Three-quarter left",
+    "three-quarter-right": "Three-quarter right",
+    "lateral-left": "Lateral left",
+    "lateral-right": "Lateral right",
 }
 
 
@@ -52,7 +55,7 @@ def summary(data: dict[str, Any], pictures: Path) -> list[Flowable]:
     ]
     if "remarks" in case:
         rows.insert(4, ("Remarks", case["remarks"]))
-    kinds = (("skull", "Skull"), ("overlay", "Predicted face over skull"), ("face", "Face"))
+    kinds = (("overlay", "Predicted face over skull"), ("face", "Predicted face"))
     return [
         text("Craniofacial reconstruction", TITLE),
         text("A face predicted from bone, in the coordinates of the scan", SUBTITLE),
@@ -62,14 +65,27 @@ def summary(data: dict[str, Any], pictures: Path) -> list[Flowable]:
         Spacer(1, 4 * mm),
         text("Result", HEADING),
         text(words.result(data)),
-        picture_row([(pictures / f"frontal-{kind}.png", name) for kind, name in kinds]),
+        picture_row([_shown(pictures, "frontal", kind, name) for kind, name in kinds]),
         text(
             "Frontal views along the Frankfurt frame, parallel projection, one scale. "
             "R and L are the examinee's right and left.", LABEL,
         ),
+        Spacer(1, 2 * mm),
         *bullets(data["notes"]),
         PageBreak(),
     ]  # fmt: skip
+
+
+def _shown(pictures: Path, view: str, kind: str, caption: str) -> Shown:
+    """Return a standard view with the patient letters of its left and right edges."""
+    seen = VIEWS[view]
+    right = np.cross(seen.up, seen.toward_camera)
+    return Shown(
+        pictures / f"{view}-{kind}.png",
+        caption,
+        direction_letters(-right),
+        direction_letters(right),
+    )
 
 
 def scan(data: dict[str, Any], pictures: Path) -> list[Flowable]:
@@ -154,7 +170,7 @@ def views(data: dict[str, Any], pictures: Path) -> list[Flowable]:
     ]
     for view, name in _VIEWS.items():
         row = [
-            (pictures / f"{view}-{kind}.png", f"{name}: {said}")
+            _shown(pictures, view, kind, f"{name}, {said}")
             for kind, said in (("skull", "skull"), ("overlay", "overlay"), ("face", "face"))
         ]
         story.append(picture_row(row))
@@ -170,10 +186,12 @@ def variants(data: dict[str, Any], pictures: Path) -> list[Flowable]:
     ]
     if rows:
         shown = [
-            (pictures / f"variant-{number:02d}-frontal.png", f"{number}: {row['name']}")
+            Shown(
+                pictures / f"variant-{number:02d}-frontal.png", f"{number}: {row['name']}", "R", "L"
+            )
             for number, row in enumerate(data["variants"], start=1)
         ]
-        there = [(path, caption) for path, caption in shown if path.is_file()][:3]
+        there = [row for row in shown if row.path.is_file()][:3]
         head = ["No.", "Alternative", "File", "Differs from the face (RMS)"]
         widths = [12 * mm, 50 * mm, 58 * mm, TEXT_WIDTH - 120 * mm]
         block: list[Flowable] = [

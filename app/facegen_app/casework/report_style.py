@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image as Pictures
 from reportlab.lib.colors import Color, HexColor
-from reportlab.lib.enums import TA_CENTER
+from reportlab.lib.enums import TA_CENTER, TA_RIGHT
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
@@ -32,6 +33,8 @@ BODY = ParagraphStyle(
 SMALL = ParagraphStyle("small", BODY, fontSize=7, leading=9.4, spaceAfter=0)
 LABEL = ParagraphStyle("label", SMALL, textColor=QUIET)
 CODE = ParagraphStyle("code", SMALL, fontSize=6.5, leading=8.8)
+SIDE = ParagraphStyle("side", SMALL, fontName=BOLD, textColor=ACCENT)
+SIDE_RIGHT = ParagraphStyle("side-right", SIDE, alignment=TA_RIGHT)
 CAPTION = ParagraphStyle("caption", SMALL, textColor=QUIET, alignment=TA_CENTER)
 TITLE = ParagraphStyle(
     "title", BODY, fontName=BOLD, fontSize=20, leading=25, textColor=ACCENT, spaceAfter=0
@@ -92,8 +95,8 @@ def grid(
 ) -> Table:
     """Return a table with a head that is repeated on each page; numbers stand right."""
     head = [text(name, LABEL) for name in header]
-    right = ParagraphStyle("right", SMALL, alignment=2)
-    head_right = [Paragraph(p.text, ParagraphStyle("r", LABEL, alignment=2)) for p in head]
+    right = ParagraphStyle("right", SMALL, alignment=TA_RIGHT)
+    head_right = [Paragraph(p.text, ParagraphStyle("r", LABEL, alignment=TA_RIGHT)) for p in head]
     cells = [
         [*head[:numbers_from], *head_right[numbers_from:]],
         *(
@@ -127,28 +130,64 @@ def picture(path: Path, width: float) -> Image:
         shown = opened.convert("RGB")
     if shown.width > pixels:
         height = round(shown.height * pixels / shown.width)
-        shown = shown.resize((pixels, height), Pictures.Resampling.LANCZOS)
+        shown = shown.resize((pixels, height), Pictures.Resampling.LANCZOS, reducing_gap=2.0)
     stream = BytesIO()
-    shown.save(stream, "PNG", compress_level=1)
+    shown.save(stream, "BMP")
     stream.seek(0)
     return Image(stream, width, width * shown.height / shown.width)
 
 
-def picture_row(pictures: Sequence[tuple[Path, str]], width: float | None = None) -> Table:
+@dataclass(frozen=True)
+class Shown:
+    """A picture with its caption; `left` and `right` are the letters at its edges."""
+
+    path: Path
+    caption: str
+    left: str = ""
+    right: str = ""
+
+
+def picture_row(pictures: Sequence[Shown], width: float | None = None) -> Table:
     """Return pictures side by side over the width of the text, each with a caption."""
     each = TEXT_WIDTH / len(pictures) if width is None else width
+    inner = each - 3 * mm
     cells = [
-        [picture(path, each - 3 * mm) for path, _ in pictures],
-        [text(caption, CAPTION) for _, caption in pictures],
+        [picture(shown.path, inner) for shown in pictures],
+        [_caption(shown, inner) for shown in pictures],
     ]
     table = Table(cells, colWidths=[each] * len(pictures), hAlign="LEFT")
     table.setStyle(
-        TableStyle([
-            ("ALIGN", (0, 0), (-1, -1), "CENTER"),
-            ("LEFTPADDING", (0, 0), (-1, -1), 1.5 * mm),
-            ("RIGHTPADDING", (0, 0), (-1, -1), 1.5 * mm),
-            ("TOPPADDING", (0, 0), (-1, -1), 1),
-            ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
-        ])
-    )  # fmt: skip
+        TableStyle(
+            [
+                ("ALIGN", (0, 0), (-1, -1), "CENTER"),
+                ("LEFTPADDING", (0, 0), (-1, -1), 1.5 * mm),
+                ("RIGHTPADDING", (0, 0), (-1, -1), 1.5 * mm),
+                ("TOPPADDING", (0, 0), (-1, -1), 1),
+                ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
+            ]
+        )
+    )
+    return table
+
+
+def _caption(shown: Shown, width: float) -> Flowable:
+    """Return a caption with the side letters below the edges that they belong to."""
+    if not shown.left:
+        return text(shown.caption, CAPTION)
+    edge = 9 * mm
+    table = Table(
+        [[text(shown.left, SIDE), text(shown.caption, CAPTION), text(shown.right, SIDE_RIGHT)]],
+        colWidths=[edge, width - 2 * edge, edge],
+    )
+    table.setStyle(
+        TableStyle(
+            [
+                ("LEFTPADDING", (0, 0), (-1, -1), 0),
+                ("RIGHTPADDING", (0, 0), (-1, -1), 0),
+                ("TOPPADDING", (0, 0), (-1, -1), 0),
+                ("BOTTOMPADDING", (0, 0), (-1, -1), 0),
+                ("VALIGN", (0, 0), (-1, -1), "TOP"),
+            ]
+        )
+    )
     return table
