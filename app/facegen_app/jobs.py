@@ -7,6 +7,7 @@ arrives on the main thread.  A job that was cancelled, or whose result comes lat
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -16,6 +17,9 @@ from PySide6.QtCore import QObject, QRunnable, Qt, QThreadPool, Signal, Slot
 from facegen_inference.progress import Cancelled, Progress
 
 Result = TypeVar("Result")
+
+_REPORT_SECONDS = 0.04
+"""The main thread is told of progress no more often than this."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Job(QObject):
         self._work = work
         self._handlers = handlers
         self._cancelled = threading.Event()
+        self._told = (0.0, "")
         self._progressed.connect(self._on_progress, Qt.ConnectionType.QueuedConnection)
         self._finished.connect(self._on_finished, Qt.ConnectionType.QueuedConnection)
 
@@ -78,7 +83,10 @@ class Job(QObject):
         """Tell the main thread; raises `Cancelled` once the user asked for it."""
         if self._cancelled.is_set():
             raise Cancelled
-        self._progressed.emit(fraction, step)
+        now = time.monotonic()
+        if step != self._told[1] or now - self._told[0] > _REPORT_SECONDS:
+            self._told = (now, step)
+            self._progressed.emit(fraction, step)
 
     @Slot(float, str)
     def _on_progress(self, fraction: float, step: str) -> None:
@@ -106,7 +114,7 @@ class _Runnable(QRunnable):
         self._job = job
 
     def run(self) -> None:
-        """Called by the pool."""
+        """Do the work of the job."""
         self._job.run()
 
 

@@ -31,6 +31,8 @@ class Case:
         Its bone; there even when the frame is not (then `prepared` is None).
     prepared
         Skull, landmarks and frame: what a reconstruction starts from.
+    landmarks_file
+        The file of landmarks placed by hand that `prepared` rests on, or None.
     face, request
         The face, and what was asked for to make it.
     scan_changed, skull_changed, face_changed
@@ -42,6 +44,7 @@ class Case:
         self.scan: Scan | None = None
         self.skull: Skull | None = None
         self.prepared: Prepared | None = None
+        self.landmarks_file: Path | None = None
         self.face: Face | None = None
         self.request: Request | None = None
         self.scan_changed: Event[()] = Event()
@@ -56,9 +59,10 @@ class Case:
         self.skull_changed.emit()
         self.face_changed.emit()
 
-    def set_prepared(self, prepared: Prepared) -> None:
+    def set_prepared(self, prepared: Prepared, landmarks_file: Path | None = None) -> None:
         """Take over skull, landmarks and frame; a face made before is dropped."""
         self._drop_skull()
+        self.landmarks_file = landmarks_file
         self.skull, self.prepared = prepared.skull, prepared
         self.skull_changed.emit()
         self.face_changed.emit()
@@ -77,3 +81,4 @@ class Case:
 
     def _drop_skull(self) -> None:
         self.skull = self.prepared = self.face = self.request = None
+        self.landmarks_file = None

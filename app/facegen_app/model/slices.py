@@ -46,6 +46,8 @@ class SliceModel:
         (3,) float64 voxel position (k, j, i) of the crosshair.
     window
         A name in `WINDOWS`.
+    focus
+        (2, 3) lowest and highest voxel position (k, j, i) that must be seen: the head.
     """
 
     def __init__(self) -> None:
@@ -53,6 +55,7 @@ class SliceModel:
         self.planes: dict[PlaneName, Plane] = {}
         self.cursor: NDArray[np.float64] = np.zeros(3)
         self.window = "bone"
+        self.focus: NDArray[np.float64] = np.zeros((2, 3))
         self.volume_changed: Event[()] = Event()
         self.cursor_changed: Event[()] = Event()
         self.window_changed: Event[()] = Event()
@@ -62,7 +65,9 @@ class SliceModel:
         self.volume = volume
         self.planes = {} if volume is None else planes_of(volume.grid)
         shape = (1, 1, 1) if volume is None else volume.array.shape
-        self.cursor = (np.array(shape, dtype=np.float64) - 1) / 2
+        top = np.array(shape, dtype=np.float64) - 1
+        self.cursor = top / 2
+        self.focus = np.stack([np.zeros(3), top])
         self.volume_changed.emit()
         self.cursor_changed.emit()
 
@@ -75,10 +80,17 @@ class SliceModel:
             self.cursor = held
             self.cursor_changed.emit()
 
-    def move_to_point(self, point: NDArray[np.float64]) -> None:
-        """Put the crosshair at a point, LPS mm."""
-        if self.volume is not None:
-            self.move_to(self.volume.grid.voxel_points(point[None])[0])
+    def focus_on(self, points: NDArray[np.float64], margin_mm: float = 35.0) -> None:
+        """Show only what lies around these points, (N, 3) LPS mm, and go to their middle."""
+        if self.volume is None:
+            return
+        voxels = self.volume.grid.voxel_points(points)
+        margin = margin_mm / self.volume.spacing
+        top = np.array(self.volume.array.shape, dtype=np.float64) - 1
+        low, high = voxels.min(axis=0), voxels.max(axis=0)
+        self.focus = np.clip(np.stack([low - margin, high + margin]), 0, top)
+        self.cursor = np.clip((low + high) / 2, 0, top)
+        self.cursor_changed.emit()
 
     def step(self, plane: PlaneName, slices: int) -> None:
         """Go some slices further through one plane."""
@@ -102,6 +114,15 @@ class SliceModel:
         assert self.volume is not None
         pixels = self.planes[plane].pixels(self.volume.array, self.index(plane))
         return np.ascontiguousarray(grey_values(pixels, WINDOWS[self.window]))
+
+    def shown(self, plane: PlaneName) -> tuple[float, float, float, float]:
+        """Return the part of a plane's picture that is seen: left, top, width, height, pixels."""
+        assert self.volume is not None
+        shape = self.volume.array.shape
+        corners = [self.planes[plane].pixel_of(voxel, shape) for voxel in self.focus]
+        left, right = sorted(column for column, _ in corners)
+        top, bottom = sorted(row for _, row in corners)
+        return left, top, right - left + 1, bottom - top + 1
 
     def reading(self, voxel: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]] | None:
         """Return the HU and the LPS mm position at a voxel position; None outside."""

@@ -96,6 +96,7 @@ class OrientationCube:
         self.renderer = vtkRenderer()
         self.renderer.SetLayer(1)
         self.renderer.InteractiveOff()
+        self.renderer.SetUseFXAA(True)
         self.renderer.AddActor(_cube(look))
         self.renderer.GetActiveCamera().ParallelProjectionOn()
 
@@ -140,7 +141,7 @@ def _cube(look: Look) -> vtkAnnotatedCubeActor:
     shade = tuple(0.75 * b + 0.25 * i for b, i in zip(look.background, look.ink, strict=True))
     cube.GetCubeProperty().SetColor(*shade)
     cube.GetCubeProperty().SetAmbient(0.3)
-    cube.GetTextEdgesProperty().SetColor(*look.quiet_ink)
+    cube.SetTextEdgesVisibility(False)
     for letter in (
         cube.GetXPlusFaceProperty(),
         cube.GetXMinusFaceProperty(),

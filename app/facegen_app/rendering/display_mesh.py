@@ -44,6 +44,13 @@ class DisplayMesh:
     outline: NDArray[np.float64]
     triangles: int
 
+    def twin(self) -> DisplayMesh:
+        """Return the same surfaces in VTK objects of their own, for use on another thread."""
+        full, light = vtkPolyData(), vtkPolyData()
+        full.ShallowCopy(self.full)
+        light.ShallowCopy(self.light)
+        return DisplayMesh(full, light, self.outline, self.triangles)
+
 
 def display_mesh(mesh: Mesh) -> DisplayMesh:
     """Make a mesh of at least one triangle ready for the screen."""

@@ -13,7 +13,8 @@ from facegen_app.rendering.camera import VIEWS
 from facegen_app.rendering.display_mesh import print_mesh
 from facegen_app.rendering.look import BONE, FACE, PAPER
 from facegen_app.rendering.png_file import write_png
-from facegen_app.rendering.scene import Scene3D
+from facegen_app.rendering.scene import Scene3D, Snapshot
+from facegen_inference.errors import OutputError
 from facegen_inference.frame import Frame
 from facegen_inference.mesh import Mesh
 from facegen_inference.progress import Progress, silent
@@ -92,6 +93,41 @@ def save_pictures(
     finally:
         scene.close()
     return written
+
+
+def save_snapshot(snapshot: Snapshot, path: Path, *, scale: float = 2.0) -> None:
+    """Write what a scene showed as a picture of its own, on paper colours.
+
+    Parameters
+    ----------
+    snapshot
+        What `Scene3D.snapshot` returned.
+    path
+        The PNG file.
+    scale
+        How much finer than the screen, at most as far as 4000 pixels.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    width, height = snapshot.size
+    scale = min(scale, 4000 / max(width, height))
+    scene = Scene3D(PAPER)
+    try:
+        scene.show_snapshot(snapshot)
+        picture = scene.render(round(width * scale), round(height * scale), scale=scale)
+    finally:
+        scene.close()
+    try:
+        write_png(path, picture)
+    except OSError as error:
+        raise OutputError(
+            f"The picture cannot be written to {path}.",
+            "Choose another folder, or free some space on the disk.",
+            reason=error,
+        ) from error
 
 
 def _common_half_height(scene: Scene3D, views: Sequence[str]) -> float:

@@ -34,6 +34,42 @@ _PEELS = 6
 _OPAQUE = 0.995
 
 
+@dataclass(frozen=True)
+class ShownLayer:
+    """A layer as it was shown: its mesh, if any, and how."""
+
+    mesh: DisplayMesh | None
+    visible: bool
+    opacity: float
+    colour: looks.Colour
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a scene showed at one moment, to be drawn again elsewhere.
+
+    Attributes
+    ----------
+    layers
+        Layer name → what it showed.
+    pose
+        Where the camera stood.
+    patient_from_frame
+        4×4; the frame in which directions are named.
+    title, note
+        What was written.
+    size
+        Width and height, pixels.
+    """
+
+    layers: dict[str, ShownLayer]
+    pose: Pose
+    patient_from_frame: NDArray[np.float64]
+    title: str
+    note: str
+    size: tuple[int, int]
+
+
 @dataclass
 class _Layer:
     """One mesh in the scene, its actor and how it is shown."""
@@ -109,6 +145,27 @@ class Scene3D:
         self._title = title
         if note is not None:
             self._note = note
+
+    def snapshot(self) -> Snapshot:
+        """Return what is shown now."""
+        layers = {
+            name: ShownLayer(
+                held.mesh, held.visible, held.opacity, held.actor.GetProperty().GetColor()
+            )
+            for name, held in self._layers.items()
+        }
+        return Snapshot(
+            layers, self._pose, self._patient_from_frame, self._title, self._note, self._size
+        )
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Show what another scene showed; the meshes are shared, not copied."""
+        for name, shown in snapshot.layers.items():
+            self.set_mesh(name, None if shown.mesh is None else shown.mesh.twin())
+            self.set_layer(name, visible=shown.visible, opacity=shown.opacity, colour=shown.colour)
+        self._pose, self._size = snapshot.pose, snapshot.size
+        self._patient_from_frame = snapshot.patient_from_frame
+        self._title, self._note = snapshot.title, snapshot.note
 
     # where it is seen from
 

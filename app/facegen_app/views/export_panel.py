@@ -21,8 +21,8 @@ class ExportPanel(Section):
     picture_wished = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("4", "Export", parent)
-        self._results = QPushButton(self.tr("Results and report…"))
+        super().__init__("4", "Export", parent, last=True)
+        self._results = QPushButton(self.tr("Results, report…"))
         self._results.setToolTip(
             self.tr("Save meshes, pictures, result.json and the PDF report in a new folder")
         )

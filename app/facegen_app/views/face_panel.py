@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QT_TRANSLATE_NOOP, Signal
-from PySide6.QtWidgets import QComboBox, QFormLayout, QPushButton, QSpinBox, QWidget
+from PySide6.QtGui import QIntValidator
+from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QPushButton, QWidget
 
 from facegen_app.views.section import Section, label
 from facegen_app.views.style import UNIT
 
 _METHODS = (
-    ("neural", str(QT_TRANSLATE_NOOP("FacePanel", "Neural (learned from CT)"))),
-    ("tissue-depth", str(QT_TRANSLATE_NOOP("FacePanel", "Tissue depth (table of means)"))),
-    ("mean-face", str(QT_TRANSLATE_NOOP("FacePanel", "Mean face (baseline)"))),
+    ("neural", str(QT_TRANSLATE_NOOP("FacePanel", "Neural (from CT)"))),
+    ("tissue-depth", str(QT_TRANSLATE_NOOP("FacePanel", "Tissue depth (table)"))),
+    ("mean-face", str(QT_TRANSLATE_NOOP("FacePanel", "Mean face"))),
 )
 _SEXES = (
     ("unknown", str(QT_TRANSLATE_NOOP("FacePanel", "Not known"))),
@@ -52,13 +53,12 @@ class FacePanel(Section):
         self._method = _combo(_METHODS, self, self.tr("How the face is predicted from the bone"))
         self._sex = _combo(_SEXES, self, self.tr("As far as known from the bones or the case"))
         self._build = _combo(_BUILDS, self, self.tr("Body build, if anything is known of it"))
-        self._age = QSpinBox()
-        self._age.setRange(-1, 120)
-        self._age.setValue(-1)
-        self._age.setSpecialValueText(self.tr("Not known"))
-        self._age.setSuffix(self.tr(" years"))
+        self._age = QLineEdit()
+        self._age.setValidator(QIntValidator(0, 120, self._age))
+        self._age.setPlaceholderText(self.tr("Not known"))
         self._age.setToolTip(self.tr("Age at death in years, if it is known"))
         form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.setHorizontalSpacing(UNIT * 2)
         form.setVerticalSpacing(UNIT // 2)
         for text, widget in (
@@ -83,11 +83,11 @@ class FacePanel(Section):
 
     def choice(self) -> Choice:
         """Return what stands in the panel."""
-        age = self._age.value()
+        age = self._age.text().strip()
         return Choice(
             str(self._method.currentData()),
             str(self._sex.currentData()),
-            None if age < 0 else age,
+            int(age) if age else None,
             str(self._build.currentData()),
         )
 
@@ -114,6 +114,8 @@ class FacePanel(Section):
 
 def _combo(entries: Sequence[tuple[str, str]], panel: FacePanel, tip: str) -> QComboBox:
     box = QComboBox()
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(8)
     for value, text in entries:
         box.addItem(panel.tr(text), value)
     box.setToolTip(tip)

@@ -25,14 +25,16 @@ class JobBar(QWidget):
         self._cancel.clicked.connect(self.cancel_wished)
         column = QVBoxLayout()
         column.setSpacing(UNIT // 2)
+        column.addStretch(1)
         column.addWidget(self._step)
         column.addWidget(self._bar)
+        column.addStretch(1)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(UNIT * 2)
         row.addLayout(column, 1)
         row.addWidget(self._cancel)
-        self.setFixedWidth(340)
+        self.setFixedWidth(300)
         self.show_idle()
 
     def show_progress(self, fraction: float, step: str) -> None:

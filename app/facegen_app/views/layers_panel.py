@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from facegen_app.views.section import Section, label
-from facegen_app.views.style import LINE, UNIT
+from facegen_app.views.style import ACCENT, LINE, RAISED, UNIT
 
 Colour = tuple[float, float, float]
 
@@ -48,7 +48,7 @@ class LayerRow(QWidget):
         self.slider.setToolTip(self.tr("Opacity: left is clear, right is solid"))
         self.slider.setAccessibleName(self.tr("Opacity of {layer}").format(layer=name))
         self.percent = label("", "small")
-        self.percent.setFixedWidth(34)
+        self.percent.setFixedWidth(40)
         self.percent.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.check.toggled.connect(self.visible_wished)
         self.slider.valueChanged.connect(lambda value: self.opacity_wished.emit(value / 100))
@@ -68,7 +68,9 @@ class LayerRow(QWidget):
         self.percent.setText(self.tr("{value} %").format(value=round(100 * opacity)))
         self._colour = QColor.fromRgbF(*colour)
         self.swatch.setStyleSheet(
-            f"background: {self._colour.name()}; border: 1px solid {LINE}; border-radius: 3px;"
+            f"QToolButton {{ background: {self._colour.name()}; border: 1px solid {LINE};"
+            f" border-radius: 3px; }} QToolButton:disabled {{ background: {RAISED}; }}"
+            f" QToolButton:focus {{ border-color: {ACCENT}; }}"
         )
 
     def _choose_colour(self) -> None:
@@ -102,6 +104,10 @@ class LayersPanel(Section):
             for column, widget in enumerate((row.check, row.swatch, row.slider, row.percent)):
                 grid.addWidget(widget, line, column)
         self._variant = QComboBox()
+        self._variant.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self._variant.setMinimumContentsLength(8)
         self._variant.setToolTip(self.tr("Other faces that could belong to the same skull"))
         self._variant.activated.connect(self.variant_wished)
         self._variant_label = QLabel(self.tr("Shape"))

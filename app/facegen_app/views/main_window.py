@@ -42,7 +42,7 @@ from facegen_app.views.welcome import Welcome
 if TYPE_CHECKING:
     from facegen_app.rendering.scene import Scene3D
 
-_SIDE_WIDTH = 304
+_SIDE_WIDTH = 312
 
 
 class MainWindow(QMainWindow):
@@ -164,6 +164,7 @@ class MainWindow(QMainWindow):
         inside = QWidget()
         inside.setObjectName("panel")
         inside.setLayout(column)
+        inside.setMaximumWidth(_SIDE_WIDTH)
         side = QScrollArea()
         side.setWidget(inside)
         side.setWidgetResizable(True)

@@ -103,17 +103,6 @@ class SceneView(QWidget):
         if not held and self._moving:
             self._rest()
 
-    def still(self, enlarged: float = 2.0) -> NDArray[np.uint8]:
-        """Return what is seen as a picture for print, (height, width, 3) uint8."""
-        width, height = self._device_size()
-        picture = self.scene.render(
-            round(width * enlarged),
-            round(height * enlarged),
-            scale=self.devicePixelRatioF() * enlarged,
-        )
-        self.scene.set_size(width, height)
-        return picture
-
     def close_scene(self) -> None:
         """Give the graphics resources back."""
         self._draw_timer.stop()

@@ -22,9 +22,13 @@ class Section(QWidget):
     ----------
     number, title
         As shown: ``1``, ``Scan``.
+    last
+        Whether it is the lowest, with no line beneath it.
     """
 
-    def __init__(self, number: str, title: str, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, number: str, title: str, parent: QWidget | None = None, *, last: bool = False
+    ) -> None:
         super().__init__(parent)
         head = QHBoxLayout()
         head.setSpacing(UNIT)
@@ -41,3 +45,4 @@ class Section(QWidget):
         whole.addLayout(self.body)
         whole.addSpacing(UNIT // 2)
         whole.addWidget(line)
+        line.setVisible(not last)

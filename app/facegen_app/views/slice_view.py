@@ -10,7 +10,7 @@ from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from facegen_app.views.style import ACCENT, BODY, QUIET, SMALL, TEXT, UNIT
+from facegen_app.views.style import ACCENT, BODY, QUIET, SMALL, STAGE, TEXT, UNIT
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class SlicePicture:
         At the left, right, top and bottom.
     title
         For example ``Axial 104 / 209``.
+    shown
+        The part that is seen: left, top, width and height, pixels of `grey`.
     """
 
     grey: NDArray[np.uint8]
@@ -36,6 +38,7 @@ class SlicePicture:
     crosshair: tuple[float, float]
     letters: tuple[str, str, str, str]
     title: str
+    shown: tuple[float, float, float, float]
 
 
 class SliceView(QWidget):
@@ -71,13 +74,19 @@ class SliceView(QWidget):
         self.update()
 
     def _target(self) -> QRectF:
-        """Return where the slice stands in the widget: whole, centred, true proportions."""
+        """Return where the slice stands in the widget: the seen part fits, true proportions."""
         assert self._picture is not None
         rows, columns = self._picture.grey.shape
-        width, height = columns * self._picture.spacing[0], rows * self._picture.spacing[1]
-        scale = min(self.width() / width, self.height() / height)
-        size = (width * scale, height * scale)
-        return QRectF((self.width() - size[0]) / 2, (self.height() - size[1]) / 2, *size)
+        left, top, width, height = self._picture.shown
+        wide, high = self._picture.spacing
+        scale = min(self.width() / (width * wide), self.height() / (height * high))
+        wide, high = wide * scale, high * scale
+        return QRectF(
+            self.width() / 2 - (left + width / 2) * wide,
+            self.height() / 2 - (top + height / 2) * high,
+            columns * wide,
+            rows * high,
+        )
 
     def pixel_at(self, position: QPointF) -> tuple[float, float]:
         """Return the (column, row) under a point of the widget."""
@@ -89,10 +98,20 @@ class SliceView(QWidget):
             (position.y() - target.top()) / target.height() * rows - 0.5,
         )
 
+    def point_of(self, column: float, row: float) -> QPointF:
+        """Return the point of the widget at a (column, row); inverse of `pixel_at`."""
+        assert self._picture is not None
+        target = self._target()
+        rows, columns = self._picture.grey.shape
+        return QPointF(
+            target.left() + (column + 0.5) / columns * target.width(),
+            target.top() + (row + 0.5) / rows * target.height(),
+        )
+
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         """Show the slice with crosshair and letters."""
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor("#000000"))
+        painter.fillRect(self.rect(), QColor(STAGE if self._image is None else "#000000"))
         if self._image is not None and self._picture is not None:
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
             painter.drawImage(self._target(), self._image)
@@ -104,10 +123,9 @@ class SliceView(QWidget):
         painter.end()
 
     def _paint_crosshair(self, painter: QPainter, picture: SlicePicture) -> None:
-        target = self._target()
-        rows, columns = picture.grey.shape
-        x = target.left() + (picture.crosshair[0] + 0.5) / columns * target.width()
-        y = target.top() + (picture.crosshair[1] + 0.5) / rows * target.height()
+        target = self._target().intersected(QRectF(self.rect()))
+        centre = self.point_of(*picture.crosshair)
+        x, y = centre.x(), centre.y()
         colour = QColor(ACCENT)
         colour.setAlpha(150)
         painter.setPen(colour)

@@ -40,7 +40,7 @@ QPushButton, QToolButton {{
     background: {RAISED}; color: {TEXT}; border: 1px solid {LINE}; border-radius: 4px;
     padding: 5px 10px; }}
 QPushButton:hover, QToolButton:hover {{ background: {LINE}; }}
-QPushButton:focus, QToolButton:focus, QComboBox:focus, QSpinBox:focus {{
+QPushButton:focus, QToolButton:focus, QComboBox:focus, QLineEdit:focus {{
     border-color: {ACCENT}; }}
 QPushButton:disabled, QToolButton:disabled {{ color: {FAINT}; background: {PANEL}; }}
 QPushButton[kind="primary"] {{
@@ -55,10 +55,10 @@ QToolButton[kind="segment"] {{
 QToolButton[kind="segment"]:hover {{ background: {RAISED}; color: {TEXT}; }}
 QToolButton[kind="segment"]:checked {{ background: {RAISED}; color: {TEXT}; }}
 QToolButton[kind="segment"]:focus {{ border-color: {ACCENT}; }}
-QComboBox, QSpinBox {{
+QComboBox, QLineEdit {{
     background: {RAISED}; color: {TEXT}; border: 1px solid {LINE}; border-radius: 4px;
     padding: 3px 8px; min-height: 20px; }}
-QComboBox:disabled, QSpinBox:disabled {{ color: {FAINT}; background: {PANEL}; }}
+QComboBox:disabled, QLineEdit:disabled {{ color: {FAINT}; background: {PANEL}; }}
 QComboBox::drop-down {{ border: none; width: 18px; }}
 QComboBox QAbstractItemView {{
     background: {RAISED}; color: {TEXT}; selection-background-color: {ACCENT};
@@ -85,6 +85,7 @@ QMenu::item:disabled {{ color: {FAINT}; }}
 QMenu::separator {{ background: {LINE}; height: 1px; margin: 4px 0; }}
 QToolTip {{ background: {RAISED}; color: {TEXT}; border: 1px solid {LINE}; padding: 3px; }}
 QPlainTextEdit {{ background: {STAGE}; color: {TEXT}; border: 1px solid {LINE}; }}
+QSplitter::handle {{ background: {PANEL}; image: none; }}
 QScrollArea {{ border: none; }}
 QScrollBar:vertical {{ background: {PANEL}; width: 8px; }}
 QScrollBar::handle:vertical {{ background: {LINE}; border-radius: 4px; min-height: 24px; }}

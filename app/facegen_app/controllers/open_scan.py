@@ -1,0 +1,181 @@
+"""Open a scan: read it, show its slices, then find its bone and frame and show the skull."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QCoreApplication
+
+from facegen_app.controllers.overlay import Overlay
+from facegen_app.controllers.work import Work
+from facegen_app.errors import trouble_of
+from facegen_app.model.case import Case
+from facegen_app.model.slices import SliceModel
+from facegen_app.model.summary import scan_summary
+from facegen_inference.progress import Progress, part
+
+if TYPE_CHECKING:
+    from facegen_app.rendering.display_mesh import DisplayMesh
+    from facegen_app.views.main_window import MainWindow
+    from facegen_inference.reconstruct import Prepared, SkullUnplaced
+    from facegen_inference.scan import Scan
+    from facegen_inference.series import Series
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A scan as read, and the usable series beside it."""
+
+    scan: Scan
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True)
+class _Skull:
+    """A skull ready to be shown; `unplaced` where its frame is unsure."""
+
+    prepared: Prepared | None
+    display: DisplayMesh
+    device: str
+    unplaced: SkullUnplaced | None = None
+
+
+class OpenScan:
+    """Answers the wishes to open a folder, a file, another series, landmarks or the demo."""
+
+    def __init__(
+        self, case: Case, slices: SliceModel, window: MainWindow, work: Work, overlay: Overlay
+    ) -> None:
+        self._case, self._slices = case, slices
+        self._window, self._work, self._overlay = window, work, overlay
+        self._then: Callable[[], object] | None = None
+        commands = window.commands
+        for wish in (commands["open_folder"].triggered, window.scan_panel.folder_wished,
+                     window.welcome.folder_wished):  # fmt: skip
+            wish.connect(lambda *_: self.ask_folder())
+        for wish in (commands["open_file"].triggered, window.scan_panel.file_wished):
+            wish.connect(lambda *_: self.ask_file())
+        window.path_dropped.connect(self.open)
+        window.scan_panel.series_wished.connect(self.open_series)
+        commands["open_landmarks"].triggered.connect(lambda *_: self.ask_landmarks())
+        commands["open_landmarks"].setEnabled(False)
+        case.scan_changed.connect(self._show)
+        case.skull_changed.connect(self._show)
+
+    def ask_folder(self) -> None:
+        """Let the user choose a folder, and open it."""
+        path = self._window.ask_folder(_tr("Open the folder of a scan"))
+        if path is not None:
+            self.open(path)
+
+    def ask_file(self) -> None:
+        """Let the user choose a file, and open it."""
+        path = self._window.ask_file(_tr("Open a scan"))
+        if path is not None:
+            self.open(path)
+
+    def ask_landmarks(self) -> None:
+        """Let the user choose a landmarks file, and make the frame from it."""
+        path = self._window.ask_file(_tr("Use landmarks placed by hand"), "*.json")
+        if path is not None:
+            self.prepare(path)
+
+    def open_series(self, uid: str) -> None:
+        """Open another series of the same place."""
+        if self._case.path is not None:
+            self.open(self._case.path, uid)
+
+    def open(
+        self, path: Path, series: str | None = None, then: Callable[[], object] | None = None
+    ) -> None:
+        """Open a scan.
+
+        Parameters
+        ----------
+        path
+            Anything `facegen_inference.scan.open_scan` opens.
+        series
+            Which series; the proposed one where None.
+        then
+            Called once its skull is there.
+        """
+        self._then = then
+
+        def read(progress: Progress) -> _Read:
+            from facegen_inference.scan import inspect_scan, open_scan
+
+            progress(0.0, _tr("looking for the scan"))
+            inspection = inspect_scan(path, part(progress, 0.0, 0.2))
+            scan = open_scan(path, series, progress=part(progress, 0.2, 1.0))
+            return _Read(scan, tuple(one for one in inspection.series if one.usable))
+
+        self._work.start(read, lambda result: self._on_read(path, result))
+
+    def prepare(self, landmarks_file: Path | None = None) -> None:
+        """Find bone, landmarks and frame of the open scan."""
+        scan = self._case.scan
+        if scan is None:
+            return
+
+        def find(progress: Progress) -> _Skull:
+            from facegen_app.rendering.display_mesh import display_mesh
+            from facegen_inference.reconstruct import SkullUnplaced, prepare
+            from facegen_inference.runtime import choose_device
+
+            device = choose_device().label
+            try:
+                prepared = prepare(
+                    scan, landmarks_file=landmarks_file, progress=part(progress, 0.0, 0.9)
+                )
+            except SkullUnplaced as error:
+                return _Skull(None, display_mesh(error.skull.mesh), device, error)
+            progress(0.9, _tr("drawing the skull"))
+            return _Skull(prepared, display_mesh(prepared.skull.mesh), device)
+
+        self._work.start(find, lambda result: self._on_skull(result, landmarks_file))
+
+    def _on_read(self, path: Path, result: _Read) -> None:
+        self._case.set_scan(path, result.scan)
+        self._slices.set_volume(result.scan.volume)
+        self._window.scan_panel.show_series(
+            [(one.uid, _series_text(one)) for one in result.series], result.scan.series.uid
+        )
+        self.prepare()
+
+    def _on_skull(self, result: _Skull, landmarks_file: Path | None) -> None:
+        if result.prepared is None:
+            assert result.unplaced is not None
+            self._case.set_unplaced(result.unplaced.skull)
+            self._overlay.show_skull(result.display, None)
+            self._window.show_trouble(trouble_of(result.unplaced))
+            return
+        self._case.set_prepared(result.prepared, landmarks_file)
+        self._window.face_panel.show_device(_tr("Computed on: {device}").format(
+            device=result.device))  # fmt: skip
+        self._overlay.show_skull(result.display, result.prepared.frame)
+        self._slices.focus_on(result.prepared.skull.mesh.vertices)
+        if self._then is not None:
+            then, self._then = self._then, None
+            then()
+
+    def _show(self) -> None:
+        """Show what is known of the scan."""
+        summary = scan_summary(self._case)
+        self._window.show_name(summary.title)
+        self._window.scan_panel.show_summary(summary.title, summary.lines, summary.warnings)
+        self._window.commands["open_landmarks"].setEnabled(self._case.scan is not None)
+        if self._case.skull is None:
+            self._overlay.show_skull(None, None)
+
+
+def _series_text(series: Series) -> str:
+    """Return a series as one line of a list."""
+    name = series.description or series.modality or series.uid
+    return _tr("{name}, {count} slices").format(name=name, count=series.slice_count)
+
+
+def _tr(text: str) -> str:
+    return QCoreApplication.translate("OpenScan", text)

@@ -1,0 +1,103 @@
+"""Make the face: from what stands in the panel to a mesh over the skull."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from PySide6.QtCore import QCoreApplication
+
+from facegen_app.controllers.overlay import Overlay
+from facegen_app.controllers.work import Work
+from facegen_app.model.case import Case
+from facegen_inference.progress import Progress, part
+
+if TYPE_CHECKING:
+    from facegen_app.rendering.display_mesh import DisplayMesh
+    from facegen_app.views.face_panel import Choice
+    from facegen_app.views.main_window import MainWindow
+    from facegen_inference.face import Build, Face, Sex
+    from facegen_inference.reconstruct import Request
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A face and its variants, ready to be shown; the face itself is first."""
+
+    face: Face
+    displays: list[DisplayMesh]
+
+
+class Reconstruct:
+    """Answers the wish to reconstruct."""
+
+    def __init__(self, case: Case, window: MainWindow, work: Work, overlay: Overlay) -> None:
+        self._case, self._window, self._work, self._overlay = case, window, work, overlay
+        window.face_panel.reconstruct_wished.connect(self.reconstruct)
+        window.commands["reconstruct"].triggered.connect(lambda *_: window.face_panel.wish())
+        case.skull_changed.connect(self._show_ready)
+        case.face_changed.connect(self._show_face)
+        work.busy_changed.connect(lambda _busy: self._show_ready())
+        self._show_ready()
+
+    def reconstruct(self, choice: Choice) -> None:
+        """Start the job; without a prepared skull nothing happens."""
+        prepared = self._case.prepared
+        if prepared is None:
+            return
+        request = request_of(choice)
+
+        def make(progress: Progress) -> _Made:
+            from facegen_app.rendering.display_mesh import display_mesh
+            from facegen_inference.reconstruct import reconstruct
+
+            face = reconstruct(prepared, request, part(progress, 0.0, 0.9))
+            progress(0.9, _tr("drawing the face"))
+            meshes = [face.mesh, *(variant.mesh for variant in face.variants)]
+            return _Made(face, [display_mesh(mesh) for mesh in meshes])
+
+        self._work.start(make, lambda made: self._on_made(made, request))
+
+    def _on_made(self, made: _Made, request: Request) -> None:
+        self._case.set_face(made.face, request)
+        names = [_tr("Most likely"), *(v.name.capitalize() for v in made.face.variants)]
+        self._overlay.show_faces(made.displays, names)
+
+    def _show_ready(self) -> None:
+        ready = self._case.prepared is not None and not self._work.busy
+        self._window.face_panel.set_ready(ready)
+        self._window.commands["reconstruct"].setEnabled(ready)
+
+    def _show_face(self) -> None:
+        face = self._case.face
+        if face is None:
+            self._overlay.show_faces([], [])
+            self._window.face_panel.show_notes(())
+            return
+        seconds = face.timings.get(face.method)
+        text = (
+            _tr("Computed on: {device}").format(device=face.device)
+            if seconds is None
+            else _tr("Computed on: {device}, in {seconds:.1f} s").format(
+                device=face.device, seconds=seconds
+            )
+        )
+        self._window.face_panel.show_device(text)
+        self._window.face_panel.show_notes(face.notes)
+
+
+def request_of(choice: Choice) -> Request:
+    """Return what stands in the panel as a request."""
+    from facegen_inference.face import Profile
+    from facegen_inference.reconstruct import Request
+
+    profile = Profile(
+        cast("Sex", choice.sex),
+        None if choice.age is None else float(choice.age),
+        cast("Build", choice.build),
+    )
+    return Request(method=choice.method, profile=profile)
+
+
+def _tr(text: str) -> str:
+    return QCoreApplication.translate("Reconstruct", text)
