@@ -201,7 +201,8 @@ class SkullToFace(nn.Module):
         front = torch.cat(inputs, dim=1)[:, :, :, : self.front]
         corrected = self.correction(front)
         behind = self.shape[1] - self.front
-        change, log_spread = functional.pad(corrected, (0, 0, 0, behind)).split(1, dim=1)
+        padded = functional.pad(corrected, (0, 0, 0, behind))
+        change, log_spread = padded[:, :1], padded[:, 1:]
         base = self.spread_field.float().reshape(1, 1, *self.shape)
         spread = base * torch.exp(2 * torch.tanh(log_spread))
         return linear + 4 * change, spread.clamp(LEAST_SPREAD_MM, MOST_SPREAD_MM)
