@@ -95,7 +95,7 @@ def outside_bone(
     bone = resample(skull.distance, source, grid, _FAR_MM, frame.patient_from_frame)
     seen = resample(skull.observed, source, grid, 0.0, frame.patient_from_frame)
     bone[seen < 0.99] = _FAR_MM
-    return np.minimum(distance, bone - np.float32(THINNEST_MM), dtype=np.float32)
+    return np.asarray(np.minimum(distance, bone - np.float32(THINNEST_MM)), dtype=np.float32)
 
 
 def thickness(mesh: Mesh, skull: Skull) -> NDArray[np.float32]:
