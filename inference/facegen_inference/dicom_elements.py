@@ -26,6 +26,8 @@ _IMPLICIT, _DEFLATED, _BIG_ENDIAN = (
     "1.2.840.10008.1.2.1.99",
     "1.2.840.10008.1.2.2",
 )
+RAW_SYNTAXES = (_IMPLICIT, "1.2.840.10008.1.2.1", _DEFLATED, _BIG_ENDIAN)
+"""Transfer syntaxes whose pixel values are not compressed by themselves."""
 
 
 class _Unusual(Exception):  # noqa: N818
@@ -87,7 +89,8 @@ class Picker:
         while True:
             tag, length, at = _element(data, at, implicit)
             if tag == _PIXEL_DATA:
-                return Picked(values, syntax, None if length == _UNDEFINED else at)
+                raw = length != _UNDEFINED and syntax in RAW_SYNTAXES
+                return Picked(values, syntax, at if raw else None)
             if tag > _PIXEL_DATA:
                 raise _Unusual
             if tag in self._wanted:

@@ -21,6 +21,7 @@ from facegen_inference.errors import ScanError
 MIN_SLICES = 4
 _SAME_POSITION_MM = 0.01
 _STRAIGHT_PIXELS = 0.1
+_FARTHEST_PIXELS = 2000.0
 _EVEN = 0.05  # of the spacing, for positions rounded by the scanner
 
 
@@ -247,6 +248,13 @@ def _gaps(steps: NDArray[np.float64]) -> list[int]:
 def _shifts(pixels: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """Return each slice's place (j, i) in the common plane, and by how much that is larger."""
     span = pixels.max(axis=0) - pixels.min(axis=0)
+    if span.max() > _FARTHEST_PIXELS:
+        raise ScanError(
+            f"The slices lie up to {span.max():.0f} pixels sideways of each other, so they cannot "
+            "be one scan.",
+            "Export the original series.",
+            pixels=float(span.max()),
+        )
     if span.max() <= _STRAIGHT_PIXELS:
         return np.zeros_like(pixels), (0, 0)
     # An axis on which nothing moves stays exactly as it is.

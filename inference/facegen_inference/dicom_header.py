@@ -6,7 +6,9 @@ they can later be read straight into the volume, without parsing the file again.
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import Any, BinaryIO
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from facegen_inference.dicom_elements import Picked, Picker
+from facegen_inference.dicom_elements import RAW_SYNTAXES, Picked, Picker
 from facegen_inference.errors import ScanError
 
 Header = pydicom.Dataset | Picked
@@ -34,6 +36,19 @@ _KEYWORDS = [
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 
+
+BROKEN = (
+    InvalidDicomError, EOFError, ValueError, LookupError, AttributeError, NotImplementedError,
+    TypeError, OverflowError, RuntimeError, struct.error, zlib.error,
+)  # fmt: skip
+"""What pydicom and its decoders raise for files that break the standard."""
+
+CT_IMAGES = (
+    "1.2.840.10008.5.1.4.1.1.2",
+    "1.2.840.10008.5.1.4.1.1.2.1",
+    "1.2.840.10008.5.1.4.1.1.2.2",
+)
+"""SOP classes of CT slices: classic, enhanced, legacy converted."""
 
 _PICKER = Picker(_KEYWORDS)
 
@@ -157,20 +172,25 @@ def read_slices(path: Path) -> list[Slice]:
             dataset = pydicom.dcmread(
                 file, stop_before_pixels=True, force=True, specific_tags=list(_KEYWORDS)
             )
-            offset = _raw_offset(file, dataset)
+            slices = _slices(path, dataset, _raw_offset(file, dataset))
     except NotDicom:
         raise
     except OSError as error:
         raise unreadable(path, error) from error
-    except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError,
-            TypeError) as error:  # fmt: skip
-        raise ScanError(
-            f"{path.name} is damaged: its DICOM header ends or breaks off in the middle.",
-            "Copy it again from its source.",
-            file=path,
-            cause=error,
-        ) from error
-    return _slices(path, dataset, offset)
+    except BROKEN as error:
+        raise _broken_header(path, error) from error
+    if slices[0].pixels is None and slices[0].sop_class in ("", *CT_IMAGES):
+        raise _broken_header(path)
+    return slices
+
+
+def _broken_header(path: Path, cause: Exception | None = None) -> ScanError:
+    return ScanError(
+        f"{path.name} is damaged: its DICOM header ends or breaks off in the middle.",
+        "Copy it again from its source.",
+        file=path,
+        cause=cause,
+    )
 
 
 def unreadable(path: Path, error: OSError) -> ScanError:
@@ -191,7 +211,7 @@ def unreadable(path: Path, error: OSError) -> ScanError:
 def _raw_offset(file: BinaryIO, dataset: pydicom.Dataset) -> int | None:
     """Return where raw pixel values start, or None where compressed or absent."""
     syntax = _syntax(dataset)
-    if syntax.is_deflated or syntax.is_compressed:
+    if syntax.is_deflated or _declared_syntax(dataset) not in RAW_SYNTAXES:
         return None
     start = file.read(12)
     order = "little" if syntax.is_little_endian else "big"

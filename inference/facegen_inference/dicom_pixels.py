@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydicom.pixels.utils import pixel_array
 
 from facegen_inference.dicom_geometry import Stack
-from facegen_inference.dicom_header import Slice, lenient, unreadable
+from facegen_inference.dicom_header import BROKEN, Slice, lenient, unreadable
 from facegen_inference.errors import ScanError
 from facegen_inference.hounsfield import LOWEST_HU
 from facegen_inference.progress import Progress
@@ -78,7 +78,15 @@ def read_stack(
     """
     for slice_ in stack.slices:
         _check_complete(slice_)
-    array = np.empty(stack.shape, dtype=np.int16)
+    try:
+        array = np.empty(stack.shape, dtype=np.int16)
+    except MemoryError as error:
+        gigabytes = np.prod(stack.shape, dtype=float) * 2 / 2**30
+        raise ScanError(
+            f"The series needs {gigabytes:.1f} GB of memory, which is more than there is.",
+            "Close other programs or export the series with fewer or smaller slices.",
+            shape=stack.shape,
+        ) from error
     coverage = Coverage(stack.shape)
     with lenient():
         masks = _in_place(stack.slices, array) if stack.direct else _resampled(stack, array)
@@ -230,8 +238,7 @@ def _decode(slice_: Slice) -> NDArray[Any]:
         stored = pixel_array(source, index=slice_.frame, raw=True)
     except OSError as error:
         raise unreadable(slice_.path, error) from error
-    except (AttributeError, NotImplementedError, RuntimeError, ValueError, TypeError, KeyError,
-            EOFError) as error:  # fmt: skip
+    except BROKEN as error:
         raise _damaged(slice_, "its pixel data cannot be decoded", error) from error
     if stored.shape != (slice_.rows, slice_.columns):
         raise _damaged(slice_, f"its image is {stored.shape} instead of one plane")

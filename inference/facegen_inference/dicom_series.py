@@ -16,6 +16,7 @@ import pydicom
 
 from facegen_inference.dicom_geometry import Stack, build_stack
 from facegen_inference.dicom_header import (
+    CT_IMAGES,
     NotDicom,
     Slice,
     lenient,
@@ -26,7 +27,6 @@ from facegen_inference.hounsfield import NotACt
 from facegen_inference.progress import Progress
 from facegen_inference.series import Series
 
-_CT = {"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"}
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _HEAD_WORDS = ("HEAD", "SKULL", "BRAIN", "CRAN", "FACE", "FACIAL", "SINUS", "KOPF", "NEURO")
@@ -227,7 +227,7 @@ def _check_kind(slices: Sequence[Slice]) -> None:
         raise NotACt("It is a colour picture, not a CT.", _NEED_CT)
     if "LOCALIZER" in kinds:
         raise NotACt("It is a localiser (scout view), not a CT stack.", _NEED_CT)
-    if first.sop_class not in _CT:
+    if first.sop_class not in CT_IMAGES:
         name = pydicom.uid.UID(first.sop_class).name
         raise NotACt(f"It is stored as {name}, not as a CT image.", _NEED_CT)
     if kinds & {"SCREEN SAVE", "DOSE", "DOSE_INFO", "PROJECTION IMAGE", "VOLUME_RENDER", "MIP"}:

@@ -36,6 +36,9 @@ def check_hounsfield(array: NDArray[Any], name: str) -> None:
     """
     flat = array.reshape(-1)
     sample = flat[:: max(1, flat.size // _SAMPLES)]
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        raise NotACt(f"{name} holds no values.", "Choose a CT with its original values.")
     lowest, highest = float(sample.min()), float(sample.max())
     details = {"lowest": lowest, "highest": highest}
     air = float((sample < -500).mean())

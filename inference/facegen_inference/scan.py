@@ -104,7 +104,7 @@ def open_scan(
         found = _chosen(path, findings, series_uid)
         if found.error is not None:
             raise found.error
-        scan = _read(found, units, part(progress, 0.3, 1.0))
+        scan = _with_damage(_read(found, units, part(progress, 0.3, 1.0)), findings)
         series = _named(scan.series, path)
         return replace(scan, series=series, files=series.files)
 
@@ -143,6 +143,8 @@ def _nothing(path: Path, findings: Findings) -> ScanError:
     if not findings.file_names:
         return ScanError(f"The folder {path.name} is empty.", _WHAT_OPENS, path=path)
     refused = [f for f in findings.found if f.error is not None]
+    if findings.damaged and not any(isinstance(f.error, NotACt) for f in refused):
+        return _damaged(path, findings)
     if len(refused) == 1 and refused[0].error is not None:
         return refused[0].error
     if refused:
@@ -153,17 +155,29 @@ def _nothing(path: Path, findings: Findings) -> ScanError:
             "Choose the CT series; `facegen inspect` gives the reason for each.",
             path=path, reasons=reasons,
         )  # fmt: skip
-    damaged = [reason for _, reason in findings.damaged]
-    if damaged:
-        return ScanError(
-            damaged[0] if len(damaged) == 1 else
-            f"All {len(damaged)} DICOM files in {path.name} are damaged. {damaged[0]}",
-            "Copy the scan again from its source.", path=path,
-        )  # fmt: skip
     endings = Counter(Path(n).suffix.lower() or "no ending" for n in findings.file_names)
     kinds = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(4))
     where = f"In {path.name} there is" if path.is_dir() else f"{path.name} is"
     return ScanError(f"{where} no scan that can be read ({kinds}).", _WHAT_OPENS, path=path)
+
+
+def _damaged(path: Path, findings: Findings) -> ScanError:
+    """Return the error for a place whose DICOM files are damaged."""
+    names, reasons = zip(*findings.damaged, strict=True)
+    message = reasons[0]
+    if len(names) > 1:
+        message = f"{len(names)} DICOM files in {path.name} are damaged. {reasons[0]}"
+    return ScanError(message, "Copy the scan again from its source.", path=path, files=names)
+
+
+def _with_damage(scan: Scan, findings: Findings) -> Scan:
+    """Warn of DICOM files that were left out because they are damaged."""
+    if scan.volume is None or scan.series.kind != "dicom" or not findings.damaged:
+        return scan
+    names = [name for name, _ in findings.damaged]
+    count = f"{len(names)} damaged files were" if len(names) > 1 else "A damaged file was"
+    sentence = f"{count} left out ({', '.join(names[:3])}); a slice at an end may be missing."
+    return replace(scan, volume=scan.volume.with_warning(sentence))
 
 
 def _read(found: Found, units: str | None, progress: Progress) -> Scan:

@@ -67,7 +67,7 @@ def searched(path: Path, units: str | None, progress: Progress) -> Iterator[Find
     """
     try:
         if not path.exists():
-            raise ScanError(f"{path} does not exist.", "Check the name.", path=path)
+            raise ScanError(f"There is nothing at {path}.", "Check the name.", path=path)
         packed = is_archive(path) and path.is_file()
     except OSError as error:
         raise unreadable(path, error) from error
@@ -96,7 +96,8 @@ def _search(path: Path, units: str | None, progress: Progress) -> Findings:
     aside += [(s.path.name, "the index of the disc") for s in slices if is_directory(s)]
     if wanted is not None:
         slices = [s for s in slices if s.series_uid == wanted]
-    found = [Found(s.series, s, s.error) for s in tell_apart(slices)]
+    with lenient():
+        found = [Found(s.series, s, s.error) for s in tell_apart(slices)]
     found += [_found_file(f, root, units) for f in special]
     names = tuple(f.name for f in files)
     return Findings(_with_proposal(found), tuple(damaged), tuple(damaged + aside), names)

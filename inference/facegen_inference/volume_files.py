@@ -10,14 +10,19 @@ from numpy.typing import NDArray
 
 from facegen_inference.errors import ScanError
 from facegen_inference.hounsfield import check_hounsfield, to_hounsfield
+from facegen_inference.nifti import read_nifti_header, read_nifti_values
 from facegen_inference.series import Series
 from facegen_inference.volume import Volume, matrix_from_sitk
-from facegen_inference.volume_headers import Placement, read_placement
+from facegen_inference.volume_headers import Placement, cut_short, not_volume, read_placement
 
 _KINDS = {
-    ".nii": "nifti", ".nii.gz": "nifti", ".nrrd": "nrrd", ".nhdr": "nrrd",
-    ".mha": "meta", ".mhd": "meta",
-}  # fmt: skip
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
+    ".nrrd": "nrrd",
+    ".nhdr": "nrrd",
+    ".mha": "meta",
+    ".mhd": "meta",
+}
 _MAX_SHEAR = 1e-3
 
 
@@ -28,19 +33,27 @@ def volume_kind(path: Path) -> str | None:
 
 
 def inspect_volume_file(path: Path, uid: str, units: str | None = None) -> Series:
-    """Return what the header of a volume file says, without reading its values."""
-    try:
+    """Return what the header of a volume file says, without reading its values.
+
+    Raises
+    ------
+    ScanError
+        The header proves no geometry; see `read_volume_file`.
+    """
+    files: tuple[Path, ...] = (path,)
+    if volume_kind(path) == "nifti":
+        header = read_nifti_header(path, units)
+        shape, matrix = header.shape, header.patient_from_voxel
+    else:
         placement = read_placement(path, volume_kind(path) or "", units)
         reader = _reader(path)
-        matrix = _matrix(path, reader, placement)
-    except ScanError as error:
-        return Series(uid, "volume", files=(path,), usable=False, reason=error.message)
-    size = [int(n) for n in reader.GetSize()[:3]]
+        shape, matrix = _shape(reader), _matrix(reader, placement)
+        files += placement.data_files
+    _check_straight(path, matrix)
     return Series(
-        uid=uid, kind="volume", description=path.name, modality="CT", slice_count=size[2],
-        shape=(size[2], size[1], size[0]),
+        uid=uid, kind="volume", description=path.name, modality="CT", slice_count=shape[0],
+        shape=shape, files=files,
         spacing_mm=tuple(float(s) for s in np.linalg.norm(matrix[:3, :3], axis=0)),
-        files=(path, *placement.data_files),
     )  # fmt: skip
 
 
@@ -61,19 +74,22 @@ def read_volume_file(path: Path, units: str | None = None) -> Volume:
     NotACt
         Its values are not Hounsfield units.
     """
-    placement = read_placement(path, volume_kind(path) or "", units)
-    reader = _reader(path)
-    matrix = _matrix(path, reader, placement)
-    if reader.GetNumberOfComponents() != 1:
-        raise _not_volume(path, "its voxels hold colours or vectors")
-    try:
-        values = sitk.GetArrayViewFromImage(image := reader.Execute())
-    except RuntimeError as error:
-        raise _damaged(path, error) from error
-    values = values.reshape(values.shape[-3:])
+    if volume_kind(path) == "nifti":
+        header = read_nifti_header(path, units)
+        matrix = header.patient_from_voxel
+        _check_straight(path, matrix)
+        values = read_nifti_values(path, header)
+    else:
+        placement = read_placement(path, volume_kind(path) or "", units)
+        reader = _reader(path)
+        matrix = _matrix(reader, placement)
+        _check_straight(path, matrix)
+        try:
+            values = sitk.GetArrayFromImage(reader.Execute())
+        except RuntimeError as error:
+            raise cut_short(path, error) from error
     check_hounsfield(values, path.name)
     array, observed = to_hounsfield(values)
-    del image
     return Volume(array, matrix, observed, source=path.name)
 
 
@@ -86,41 +102,39 @@ def _reader(path: Path) -> sitk.ImageFileReader:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        if "orthonormal" in str(error):
-            raise _sheared(path) from error
-        raise _damaged(path, error) from error
+        raise _sheared(path) if "ortho" in str(error) else cut_short(path, error) from error
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(warned)
     size = reader.GetSize()
-    if len(size) < 3 or any(n != 1 for n in size[3:]) or min(size[:3]) < 2:
-        raise _not_volume(path, f"it measures {'×'.join(map(str, size))}")
+    if len(size) != 3 or min(size) < 2:
+        raise not_volume(path, f"it measures {'×'.join(map(str, size))}")
+    if reader.GetNumberOfComponents() != 1:
+        raise not_volume(path, "its voxels hold colours or vectors")
     return reader
 
 
-def _matrix(path: Path, reader: sitk.ImageFileReader, placement: Placement) -> NDArray[np.float64]:
-    """Return the 4×4 (k, j, i, 1) → LPS mm matrix, compared with the header's own."""
-    if reader.GetDimension() == 3:
-        frame = sitk.Image([1, 1, 1], sitk.sitkUInt8)
-        frame.SetSpacing(reader.GetSpacing())
-        frame.SetDirection(reader.GetDirection())
-        frame.SetOrigin(reader.GetOrigin())
-        matrix = matrix_from_sitk(frame)
-    elif placement.matrix is not None:
-        matrix = placement.matrix.copy()
-    else:
-        raise _not_volume(path, f"it has {reader.GetDimension()} dimensions")
-    if placement.matrix is not None and reader.GetDimension() == 3:
-        size = np.array(reader.GetSize()[2::-1], dtype=np.float64)
-        corners = np.array([np.zeros(3), size, [size[0], 0, 0], [0, size[1], 0]])
-        apart = corners @ (matrix - placement.matrix)[:3, :3].T
-        apart += (matrix - placement.matrix)[:3, 3]
-        if np.abs(apart).max() > 0.5:
-            raise _sheared(path)
-    columns = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
-    if np.abs(columns.T @ columns - np.eye(3)).max() > _MAX_SHEAR:
-        raise _sheared(path)
+def _shape(reader: sitk.ImageFileReader) -> tuple[int, int, int]:
+    """Return the voxels (k, j, i) that a header announces."""
+    i, j, k = reader.GetSize()
+    return int(k), int(j), int(i)
+
+
+def _matrix(reader: sitk.ImageFileReader, placement: Placement) -> NDArray[np.float64]:
+    """Return the 4×4 (k, j, i, 1) → LPS mm matrix of a header."""
+    frame = sitk.Image([1, 1, 1], sitk.sitkUInt8)
+    frame.SetSpacing(reader.GetSpacing())
+    frame.SetDirection(reader.GetDirection())
+    frame.SetOrigin(reader.GetOrigin())
+    matrix = matrix_from_sitk(frame)
     matrix[:3] *= placement.scale
     return matrix
+
+
+def _check_straight(path: Path, matrix: NDArray[np.float64]) -> None:
+    """Raise where the axes of a grid are not perpendicular."""
+    columns = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
+    if not np.abs(columns.T @ columns - np.eye(3)).max() <= _MAX_SHEAR:
+        raise _sheared(path)
 
 
 def _sheared(path: Path) -> ScanError:
@@ -128,21 +142,4 @@ def _sheared(path: Path) -> ScanError:
         f"The axes of {path.name} are not perpendicular (a tilted or deformed grid).",
         "Open the original DICOM series, or resample the file onto a straight grid.",
         file=path,
-    )
-
-
-def _not_volume(path: Path, why: str) -> ScanError:
-    return ScanError(
-        f"{path.name} is not one three-dimensional volume: {why}.",
-        "Choose the CT volume.",
-        file=path,
-    )
-
-
-def _damaged(path: Path, cause: Exception) -> ScanError:
-    return ScanError(
-        f"{path.name} is damaged or cut short and cannot be read.",
-        "Copy it again from its source.",
-        file=path,
-        cause=cause,
     )

@@ -1,4 +1,4 @@
-"""What NIfTI, NRRD and MetaImage headers say of units and position, read without a library.
+"""What NRRD and MetaImage headers say of units and position, read without a library.
 
 ITK fills in defaults where such a header is silent; a scan whose left and right are a default
 must not be believed.  These functions find out what is really written.
@@ -6,14 +6,8 @@ must not be believed.  These functions find out what is really written.
 
 from __future__ import annotations
 
-import gzip
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from facegen_inference.dicom_header import unreadable
 from facegen_inference.errors import ScanError
@@ -23,7 +17,6 @@ _NRRD_SPACES = {
     "LEFT-POSTERIOR-SUPERIOR", "LPS", "RIGHT-ANTERIOR-SUPERIOR", "RAS",
     "LEFT-ANTERIOR-SUPERIOR", "LAS",
 }  # fmt: skip
-_NRRD_ITK = _NRRD_SPACES  # all three are turned to LPS by ITK
 
 
 @dataclass(frozen=True)
@@ -33,20 +26,17 @@ class Placement:
     Attributes
     ----------
     scale
-        Millimetres per unit of ITK's reading (1 where the header's unit is already applied).
-    matrix
-        4×4 (k, j, i, 1) → LPS in ITK's units where it could be worked out independently.
+        Millimetres per unit of ITK's reading.
     data_files
         Other files that hold the values.
     """
 
     scale: float
-    matrix: NDArray[np.float64] | None = None
     data_files: tuple[Path, ...] = ()
 
 
 def read_placement(path: Path, kind: str, units: str | None) -> Placement:
-    """Return what the header of a volume file of `kind` (nifti, nrrd, meta) proves.
+    """Return what the header of a volume file of `kind` (nrrd, meta) proves.
 
     Raises
     ------
@@ -54,18 +44,13 @@ def read_placement(path: Path, kind: str, units: str | None) -> Placement:
         Units or position are not written in it.
     """
     try:
-        if kind == "nifti":
-            return _nifti(path, units)
         return _nrrd(path, units) if kind == "nrrd" else _meta(path, units)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise _broken(path) from error
     except OSError as error:
         raise unreadable(path, error) from error
-    except (struct.error, UnicodeDecodeError, ValueError) as error:
-        raise _broken(path) from error
 
 
-def _broken(path: Path) -> ScanError:
+def broken(path: Path) -> ScanError:
+    """Return the error for a header that makes no sense."""
     return ScanError(
         f"{path.name} is damaged: its header cannot be read.",
         "Copy it again from its source.",
@@ -73,77 +58,33 @@ def _broken(path: Path) -> ScanError:
     )
 
 
-def _no_position(path: Path, what: str) -> ScanError:
+def cut_short(path: Path, cause: Exception | None = None) -> ScanError:
+    """Return the error for values that end too early or cannot be decoded."""
+    return ScanError(
+        f"{path.name} is damaged or cut short and cannot be read.",
+        "Copy it again from its source.",
+        file=path,
+        cause=cause,
+    )
+
+
+def not_volume(path: Path, why: str) -> ScanError:
+    """Return the error for a picture, a series in time or colours."""
+    return ScanError(
+        f"{path.name} is not one three-dimensional volume: {why}.",
+        "Choose the CT volume.",
+        file=path,
+    )
+
+
+def no_position(path: Path, what: str) -> ScanError:
+    """Return the error for a file whose left and right are not written."""
     return ScanError(
         f"{path.name} does not say where its voxels lie in the patient ({what}), so left and "
         "right cannot be told apart.",
         "Convert it again from the DICOM series, keeping its geometry.",
         file=path,
     )
-
-
-def _nifti(path: Path, units: str | None) -> Placement:
-    """Read a NIfTI-1 or -2 header (nifti.nimh.nih.gov: nifti1.h, nifti2.h)."""
-    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-        header = file.read(540)
-    order = next((o for o in "<>" if struct.unpack(o + "i", header[:4])[0] in (348, 540)), None)
-    if order is None:
-        raise _broken(path)
-    if struct.unpack(order + "i", header[:4])[0] == 540:
-        pixdim = struct.unpack(order + "8d", header[104:168])
-        q_code, s_code = struct.unpack(order + "2i", header[344:352])
-        quaternion = struct.unpack(order + "6d", header[352:400])
-        rows = struct.unpack(order + "12d", header[400:496])
-        unit = struct.unpack(order + "i", header[500:504])[0] & 7
-    else:
-        pixdim = struct.unpack(order + "8f", header[76:108])
-        q_code, s_code = struct.unpack(order + "2h", header[252:256])
-        quaternion = struct.unpack(order + "6f", header[256:280])
-        rows = struct.unpack(order + "12f", header[280:328])
-        unit = header[123] & 7
-    if q_code <= 0 and s_code <= 0:
-        raise _no_position(path, "neither sform nor qform is set")
-    if unit not in (1, 2, 3):
-        if units is None:
-            raise ScanError(
-                f"{path.name} does not say the unit of its voxel size.",
-                "If you know it, add --units mm (or cm, m).",
-                file=path,
-            )
-        scale = UNITS_MM[units]
-    else:
-        scale = 1.0
-    unit_mm = {1: 1000.0, 3: 1e-3}.get(unit, 1.0)
-    matrices = []
-    if s_code > 0:
-        matrices.append(np.array(rows, dtype=np.float64).reshape(3, 4))
-    if q_code > 0:
-        matrices.append(_from_quaternion(quaternion, pixdim))
-    signs = {float(np.sign(np.linalg.det(m[:, :3]))) for m in matrices}
-    if len(signs) > 1 or 0.0 in signs:
-        raise _no_position(path, "its two position matrices contradict each other")
-    return Placement(scale, _lps(matrices[0] * unit_mm))
-
-
-def _from_quaternion(q: tuple[float, ...], pixdim: tuple[float, ...]) -> NDArray[np.float64]:
-    """Return the 3×4 matrix (i, j, k, 1) → RAS of a qform (nifti1.h, method 2)."""
-    b, c, d = q[:3]
-    a = np.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))
-    rotation = np.array([
-        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-    ])  # fmt: skip
-    factor = -1.0 if pixdim[0] < 0 else 1.0
-    rotation = rotation * [pixdim[1], pixdim[2], pixdim[3] * factor]
-    return np.column_stack([rotation, np.array(q[3:6])])
-
-
-def _lps(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn a 3×4 (i, j, k, 1) → RAS matrix into the 4×4 (k, j, i, 1) → LPS."""
-    out = np.eye(4)
-    out[:3] = np.diag([-1.0, -1.0, 1.0]) @ matrix[:, [2, 1, 0, 3]]
-    return out
 
 
 def _text_header(path: Path) -> dict[str, str]:
@@ -167,12 +108,16 @@ def _nrrd(path: Path, units: str | None) -> Placement:
     """Read an NRRD header (teem.sourceforge.net/nrrd/format.html)."""
     fields = _text_header(path)
     space = fields.get("space", "").upper()
-    if space not in _NRRD_ITK or "space directions" not in fields or "space origin" not in fields:
-        raise _no_position(path, "no space, space directions and space origin that name it")
+    if (
+        space not in _NRRD_SPACES
+        or "space directions" not in fields
+        or "space origin" not in fields
+    ):
+        raise no_position(path, "no space, space directions and space origin that name it")
     declared = {u.strip('"').lower() for u in fields.get("space units", "").split()}
     named = [u for u in UNITS_MM if u in declared]
     scale = UNITS_MM[named[0]] if named else UNITS_MM[units or "mm"]
-    return Placement(scale, None, _data_file(path, fields.get("data file", "LOCAL")))
+    return Placement(scale, _data_file(path, fields.get("data file", "LOCAL")))
 
 
 def _meta(path: Path, units: str | None) -> Placement:
@@ -182,8 +127,8 @@ def _meta(path: Path, units: str | None) -> Placement:
     turned = [k for k in ("transformmatrix", "rotation", "orientation") if k in fields]
     spaced = [k for k in ("elementspacing", "elementsize") if k in fields]
     if not (position and turned and spaced):
-        raise _no_position(path, "no Offset, TransformMatrix and ElementSpacing")
-    return Placement(UNITS_MM[units or "mm"], None, _data_file(path, fields["elementdatafile"]))
+        raise no_position(path, "no Offset, TransformMatrix and ElementSpacing")
+    return Placement(UNITS_MM[units or "mm"], _data_file(path, fields["elementdatafile"]))
 
 
 def _data_file(path: Path, name: str) -> tuple[Path, ...]:

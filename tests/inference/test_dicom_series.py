@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +127,10 @@ def test_dicomdir(series_folder, axial_head, tmp_path):
                                            "StudyID": "1"}).iterdir()):  # fmt: skip
         fileset.add(path)
     fileset.write(tmp_path / "disc")
-    fileset._tmpdir.cleanup()
+    with warnings.catch_warnings():  # pydicom leaves its temporary folder to the collector
+        warnings.simplefilter("ignore", ResourceWarning)
+        del fileset
+        gc.collect()
     scan = open_scan(tmp_path / "disc" / "DICOMDIR")
     assert np.array_equal(scan.volume.array, axial_head.array)
     assert np.array_equal(open_scan(tmp_path / "disc").volume.array, axial_head.array)
