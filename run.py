@@ -75,9 +75,25 @@ def say(sentence: str) -> None:
 
 def has_screen() -> bool:
     """Tell whether a window can be shown."""
-    if sys.platform in ("win32", "darwin"):
+    if sys.platform in ("win32", "darwin") or os.environ.get("WAYLAND_DISPLAY"):
         return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return bool(os.environ.get("DISPLAY")) and display_answers()
+
+
+def display_answers() -> bool:
+    """Ask the X server that ``DISPLAY`` names; one left over from a closed session is silent.
+
+    True where it cannot be asked, because the library for it is not installed yet.
+    """
+    try:
+        xcb = ctypes.CDLL("libxcb.so.1")
+    except OSError:
+        return True
+    xcb.xcb_connect.restype = ctypes.c_void_p
+    connection = ctypes.c_void_p(xcb.xcb_connect(None, None))
+    error = xcb.xcb_connection_has_error(connection)
+    xcb.xcb_disconnect(connection)
+    return not error
 
 
 def loads(library: str) -> bool:
@@ -395,7 +411,7 @@ def interruptible(child: subprocess.Popen[bytes]) -> Iterator[None]:
 
 def call(*command: str | Path, env: dict[str, str] | None = None) -> int:
     """Run a command in the repository, its output shown; return its exit status."""
-    full = {**os.environ, **(env or {})}
+    full = {**os.environ, "PYTHONUTF8": "1", **(env or {})}
     words = [str(word) for word in command]
     with subprocess.Popen(words, cwd=ROOT, env=full) as child, interruptible(child):
         return child.wait()

@@ -100,6 +100,17 @@ def test_missing_libraries_and_programs_are_named_by_package(run: ModuleType) ->
     assert packages == ["libno9", "nox"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a screen")
+def test_a_display_left_over_is_no_screen(run: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    if os.environ.get("DISPLAY"):  # pytest-xvfb's
+        assert run.has_screen()
+    monkeypatch.setenv("DISPLAY", ":987")
+    assert run.has_screen() is not run.loads("libxcb.so.1")
+    monkeypatch.delenv("DISPLAY")
+    assert not run.has_screen()
+
+
 def test_not_root_gets_the_exact_line(run: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(run.os, "geteuid", lambda: 1000, raising=False)
