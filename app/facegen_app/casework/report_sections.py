@@ -138,7 +138,7 @@ def method(data: dict[str, Any], pictures: Path) -> list[Flowable]:
     ]
     card = data["model"]
     if not card:
-        story.append(text("This method has no trained model; its tables are named in the notes."))
+        story.append(text("This method has no trained model, hence no model card."))
         return story
     story += [
         text("The model card", SUBHEADING),

@@ -179,11 +179,14 @@ def spread(values: Data) -> list[str]:
     ]
     if "spread_mm" in values:
         row = values["spread_mm"]
-        sentences.append(
-            f"Here one standard deviation is {mm(row['median'])} at the median point; it stays "
-            f"below {mm(row['p5'])} on the surest twentieth of the face and exceeds "
-            f"{mm(row['p95'])} on the least sure twentieth, as a rule nose, lips and cheeks."
-        )
+        if row["p95"] - row["p5"] < 0.1:
+            sentences.append(f"Here one standard deviation is {mm(row['median'])} everywhere.")
+        else:
+            sentences.append(
+                f"Here one standard deviation is {mm(row['median'])} at the median point; it stays "
+                f"below {mm(row['p5'])} on the surest twentieth of the face and exceeds "
+                f"{mm(row['p95'])} on the least sure twentieth."
+            )
     else:
         sentences.append("This method states no spread of its own.")
     return sentences
