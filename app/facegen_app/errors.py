@@ -11,7 +11,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 
-from facegen_inference.errors import UserError
+from facegen_inference.errors import OutputError, UserError
 from facegen_inference.provenance import package_versions, program_version
 
 _SPEAKS_OF_CODE = (
@@ -48,7 +48,7 @@ class Trouble:
 def trouble_of(error: BaseException) -> Trouble:
     """Return what the user is told of an error."""
     if isinstance(error, UserError):
-        return Trouble(error.message, error.advice)
+        return Trouble(error.message, _for_the_window(error))
     if isinstance(error, MemoryError):
         return Trouble(
             "There is not enough memory for this scan.",
@@ -59,6 +59,17 @@ def trouble_of(error: BaseException) -> Trouble:
         "Please send the report to the developers; it holds no patient data.",
         bug_report(error),
     )
+
+
+def _for_the_window(error: UserError) -> str:
+    """Return the advice without words of the command line, which mean nothing here."""
+    if "--landmarks" in error.advice:
+        return "Place the landmarks by hand, and read them with File, Use landmarks file."
+    if "--" not in error.advice:
+        return error.advice
+    if isinstance(error, OutputError):
+        return "Choose another folder, or free some space on the disk."
+    return " ".join(part for part in error.advice.split(". ") if "--" not in part)
 
 
 def bug_report(error: BaseException) -> str:
@@ -77,7 +88,7 @@ def bug_report(error: BaseException) -> str:
         current = current.__cause__ or current.__context__
     for link in reversed(chain):
         for step in traceback.extract_tb(link.__traceback__):
-            lines.append(f"  {_module(step.filename)}:{step.lineno} {step.name}: {step.line}")
+            lines.append(f"  {_module(step.filename)}:{step.lineno} {step.name}")
         text = str(link) if isinstance(link, _SPEAKS_OF_CODE) else "(message left out)"
         lines.append(f"{type(link).__name__}: {text}")
     return "\n".join(lines)

@@ -94,7 +94,6 @@ class Scene3D:
     def __init__(self, look: looks.Look = looks.SCREEN, *, annotated: bool = True) -> None:
         self.frames = 0
         self.last_full_seconds = 0.0
-        self._annotated = annotated
         self._patient_from_frame = np.eye(4)
         self._title, self._note = "", ""
         self._size = (640, 480)
@@ -104,8 +103,8 @@ class Scene3D:
         self._renderer.SetUseFXAA(True)
         self._renderer.GetActiveCamera().ParallelProjectionOn()
         looks.add_lights(self._renderer)
-        self._labels = Labels(self._renderer, look)
-        self._cube = OrientationCube(look)
+        self._labels = Labels(self._renderer, look) if annotated else None
+        self._cube = OrientationCube(look) if annotated else None
         self._layers = {
             name: _Layer(self._new_actor(colour))
             for name, colour in (("skull", looks.BONE), ("face", looks.FACE))
@@ -113,7 +112,8 @@ class Scene3D:
         self._window = _offscreen_window()
         self._window.SetNumberOfLayers(2)
         self._window.AddRenderer(self._renderer)
-        self._window.AddRenderer(self._cube.renderer)
+        if self._cube is not None:
+            self._window.AddRenderer(self._cube.renderer)
 
     # what is shown
 
@@ -285,7 +285,7 @@ class Scene3D:
         camera.SetViewUp(*pose.up)
         camera.SetParallelScale(pose.half_height)
         camera.SetClippingRange(10.0, 1600.0)
-        if self._annotated:
+        if self._labels is not None and self._cube is not None:
             frame_from_patient = np.asarray(np.linalg.inv(self._patient_from_frame), np.float64)
             self._labels.place(pose, frame_from_patient, self._title, self._note, self._size, scale)
             self._cube.place(pose, frame_from_patient, self._size, scale)

@@ -88,6 +88,11 @@ class SceneView(QWidget):
         """Whether there was anything to show yet."""
         return self._scene is not None
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the last frame shows everything, finely, and no other is due."""
+        return not (self._draw_timer.isActive() or self._rest_timer.isActive() or self._moving)
+
     def sizeHint(self) -> QSize:  # noqa: N802
         """Return a size that leaves room for the panels at 1280×800."""
         return QSize(640, 640)
