@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from score_report import write_report
-from skin_floor import measure_floors, partial_volume_percent
+from skin_floor import measure_floors
 
 from facegen_inference.atlas import load_atlas
 from facegen_inference.closest import ClosestOnSurface
@@ -31,7 +31,7 @@ from facegen_inference.mesh import Mesh
 from facegen_inference.methods import METHODS
 from facegen_inference.reconstruct import Prepared, Request, prepare, reconstruct
 from facegen_inference.scan import Scan, open_scan
-from facegen_inference.skin import skin_surface
+from facegen_inference.skin import partial_volume_percent, skin_level, skin_surface
 from facegen_inference.skull import bone_only
 from facegen_inference.surface import isosurface, largest_piece
 from facegen_inference.volume import AIR_HU, Volume
@@ -199,7 +199,8 @@ def score(person: Person, condition: str, method: str, model: Path | None) -> di
         **row,
         **result.as_data(),
         "frame": own.frame.method,
-        "partial_volume": partial_volume_percent(person.volume),
+        "partial_volume": round(partial_volume_percent(person.volume), 1),
+        "skin_level": round(skin_level(person.volume)),
         "seconds": round(time.perf_counter() - started, 1),
     }
 

@@ -21,6 +21,7 @@ COLOURS = {"mean-face": "#8c8c8c", "tissue-depth": "#d08a2e", "neural": "#2a6f97
 HEADLINE = "bone-250"
 COARSE = "OpenKBP"
 RESAMPLES = 4000
+LANDMARKS = ("pronasale", "subnasale", "pogonion")
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -102,7 +103,7 @@ def landmark_table(rows: list[Row], source: str) -> str:
     for method in methods_in(rows):
         of = chosen(rows, method=method, source=source, condition=HEADLINE)
         cells = []
-        for code in ("pronasale", "subnasale", "pogonion"):
+        for code in LANDMARKS:
             values = [r["landmarks"][code] for r in of if code in r["landmarks"]]
             cells.append(f"{np.mean(values):.1f}" if values else "–")
         for percent in ("50", "90"):
@@ -172,10 +173,20 @@ def floor_table(path: Path) -> str:
     """Return the floors that the skin itself sets."""
     floors = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     body = [
-        [name, f"{f['mean']:.2f}", f"{f['signed_mean']:+.2f}", f"{f['p95']:.2f}"]
+        [
+            name,
+            f"{f['level']:.0f}",
+            *(
+                f"{f[k]:{form}}"
+                for k, form in (("mean", ".2f"), ("signed_mean", "+.2f"), ("p95", ".2f"))
+            ),
+            *(f"{f['landmarks'].get(c, float('nan')):.1f}" for c in LANDMARKS),
+        ]
         for name, f in floors.items()
     ]
-    return table(["voxels", "mean, mm", "signed, mm", "P95, mm"], body)
+    return table(
+        ["voxels", "skin level, HU", "mean, mm", "signed, mm", "P95, mm", *LANDMARKS], body
+    )
 
 
 def people_plot(rows: list[Row], path: Path) -> None:
@@ -314,7 +325,9 @@ def write_report(
         f"{keys['atlas_people']} people, model SHA-256 `{str(keys['model'])[:16]}`.",
         "- **Input**: `bone_only(scan, 250)`: everything but the head's bone becomes -1000 HU "
         "before the program sees the scan.\n"
-        "- **Truth**: the outer skin at -500 HU of the same scan. No alignment of face to face.\n"
+        "- **Truth**: the outer skin of the same scan at -500 HU; where a body mask cut partial "
+        "volume away, at a lower level calibrated on a coarsened sharp head. No alignment of face "
+        "to face.\n"
         "- **Region**: chin to mid-forehead, in front of the ears, in the person's own Frankfurt "
         "frame (found in the bone-only scan); where the scan ends nothing is scored.\n"
         "- **Distances** in mm, samples 1 per mm², closest distance both ways, the two directions "
@@ -355,7 +368,7 @@ def write_report(
         "The sharp head coarsened and measured against itself; no score can mean more than this.",
         floor_table(floors),
         f"Partial volume at the skin was cut away by the body mask (under 10 % of edge voxels "
-        f"below -300 HU) in {masked_people(rows)}.",
+        f"below -300 HU) in {masked_people(rows)}: their skin is known to about 0.8 mm only.",
         "## Not scored",
         failures(rows),
         "## What these numbers are not",

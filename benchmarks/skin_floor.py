@@ -15,7 +15,7 @@ from scipy import ndimage
 from facegen_inference.compare import compare
 from facegen_inference.reconstruct import prepare
 from facegen_inference.scan import open_scan
-from facegen_inference.skin import SKIN_LEVEL_HU, skin_surface
+from facegen_inference.skin import skin_level, skin_surface
 from facegen_inference.volume import AIR_HU, Grid, Volume, resample
 
 COARSE_MM = (3.0, 4.6, 4.6)
@@ -46,19 +46,6 @@ def coarsened(volume: Volume, spacing: tuple[float, float, float], cut: int | No
     return Volume(np.round(hu).astype(np.int16), matrix)
 
 
-def partial_volume_percent(volume: Volume) -> float:
-    """Return how many of the voxels at the skin's outer edge lie below -300 HU, percent.
-
-    Under 10 percent the body mask has cut the partial volume away, and the skin of that person
-    is known less exactly.
-    """
-    tissue = volume.array > -900
-    body = ndimage.binary_fill_holes(ndimage.binary_opening(tissue))
-    edge = body & ~ndimage.binary_erosion(body)
-    values = volume.array[edge & tissue]
-    return round(float(100 * (values < -300).mean()), 1) if len(values) else 0.0
-
-
 def measure_floors(shared: Path, work: Path, write: Callable[[Path, object], None]) -> None:
     """Measure the sharp cleared head against itself in each kind of voxel, once."""
     target = work / "floors.json"
@@ -70,9 +57,12 @@ def measure_floors(shared: Path, work: Path, write: Callable[[Path, object], Non
     prepared = prepare(scan)
     floors = {}
     for name, (spacing, cut) in KINDS.items():
-        skin = skin_surface(coarsened(scan.volume, spacing, cut), SKIN_LEVEL_HU)
+        coarse = coarsened(scan.volume, spacing, cut)
+        skin = skin_surface(coarse)
         result = compare(skin, truth, prepared.frame, prepared.landmarks)
         floors[name] = {
+            "level": skin_level(coarse),
+            "landmarks": result.landmarks,
             "mean": result.closest.mean,
             "signed_mean": result.closest.signed_mean,
             "p95": result.closest.p95,

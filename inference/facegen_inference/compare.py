@@ -28,7 +28,7 @@ from facegen_inference.face_region import (
 from facegen_inference.frame import Frame
 from facegen_inference.landmarks import Landmarks
 from facegen_inference.mesh import Mesh
-from facegen_inference.skin import SKIN_LEVEL_HU, skin_surface
+from facegen_inference.skin import skin_surface
 from facegen_inference.soft_landmarks import soft_landmarks
 from facegen_inference.surface import ray_hits
 from facegen_inference.volume import Volume
@@ -167,7 +167,7 @@ def compare(
     frame: Frame,
     landmarks: Landmarks | None = None,
     *,
-    level: float = SKIN_LEVEL_HU,
+    level: float | None = None,
     excluded: Volume | None = None,
     rules: RegionDefinition | None = None,
     seed: int = 0,
@@ -183,7 +183,7 @@ def compare(
     frame, landmarks
         Of the scan's own skull; menton and nasion fit the region to the person.
     level
-        HU of the true skin, where `truth` is a volume.
+        HU of the true skin, where `truth` is a volume; that of `skin_level` where None.
     excluded
         Voxels above 0 are not the person (mask, tube, headrest, streak); they are not scored.
     rules

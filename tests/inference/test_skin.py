@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter
 
 from facegen_inference.errors import NoHeadFound
-from facegen_inference.skin import scanned, skin_distance, skin_surface
+from facegen_inference.skin import scanned, skin_distance, skin_level, skin_surface
 from facegen_inference.volume import Grid, Volume
 
 RADIUS = 75.0
@@ -123,3 +124,20 @@ def test_air_alone_has_no_skin():
     volume = Volume(np.full((30, 30, 30), -1000, dtype=np.int16), np.diag([5.0, 5, 5, 1]))
     with pytest.raises(NoHeadFound, match="no skin"):
         skin_surface(volume)
+
+
+@pytest.mark.parametrize("cut", [None, -600, -500, -400])
+def test_skin_of_a_coarse_scan_is_unbiased_whatever_its_mask_cut_away(cut):
+    fine = ball_volume((1.0, 1.0, 1.0), extras=False)
+    size = (3, 5, 5)
+    averaged = uniform_filter(fine.array.astype(float), size)[1::3, 2::5, 2::5]
+    if cut is not None:
+        averaged[averaged < cut] = -1000
+    matrix = fine.patient_from_voxel.copy()
+    matrix[:3, 3] += matrix[:3, :3] @ [1, 2, 2]
+    matrix[:3, :3] *= size
+    coarse = Volume(np.round(averaged).astype(np.int16), matrix)
+    assert (skin_level(coarse) == -500) == (cut is None)
+    off = from_centre(skin_surface(coarse))
+    assert abs(off.mean()) < 0.25
+    assert np.abs(off).mean() < 0.8
