@@ -53,11 +53,13 @@ def main() -> None:
         if done.returncode:
             sys.exit(f"facegen ended with status {done.returncode}")
         timings = json.loads((out / "result.json").read_text(encoding="utf-8"))["timings"]
-    gib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    gib = used.ru_maxrss / 2**20
     network = timings.get("network", 0.0)
     for step, value in timings.items():
         print(f"{step:28}{value:8.2f} s")
     print(f"{'starting and the rest':28}{seconds - sum(timings.values()):8.2f} s")
+    print(f"{'processor time':28}{used.ru_utime + used.ru_stime:8.2f} s")
     missed = []
     for name, value, limit, unit in (
         ("from start to files written", seconds, SECONDS, "s"),

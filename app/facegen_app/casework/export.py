@@ -18,6 +18,8 @@ from facegen_inference.provenance import record_file, record_files, timed
 from facegen_inference.reconstruct import Prepared, Request
 
 SCAN_FOLDER = "scan"
+_PICTURE_SIZE = (1000, 1000)
+"""Pixels: 300 dots per inch at the largest size in the report."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,12 @@ def _write_pictures(folder: Path, prepared: Prepared, face: Face, progress: Prog
     pictures = folder / "pictures"
     pictures.mkdir()
     save_pictures(
-        prepared.skull.mesh, face.mesh, prepared.frame, pictures, progress=part(progress, 0.0, 0.8)
+        prepared.skull.mesh,
+        face.mesh,
+        prepared.frame,
+        pictures,
+        size=_PICTURE_SIZE,
+        progress=part(progress, 0.0, 0.8),
     )
     save_variant_pictures(face.variants, prepared.frame, pictures, part(progress, 0.8, 1.0))
 
