@@ -27,16 +27,23 @@ def prepare(
     scans: Annotated[Path, typer.Argument(help="Folder of the scans named in split.toml.")],
     out: Annotated[Path, typer.Option(help="Where prepared arrays go.")],
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    part: Annotated[
+        list[str] | None, typer.Option(help="Parts of the split; all when left away.")
+    ] = None,
 ) -> None:
     """Preprocess every person once."""
     from facegen_inference.preprocess import PreprocessSpec
-    from facegen_training.cases import find_cases
+    from facegen_training.cases import PARTS, find_cases
     from facegen_training.prepare import prepare as run
+
+    wanted = set(part or PARTS)
+    if wanted - set(PARTS):
+        raise UserError("There is no such part of the split.", f"Parts: {', '.join(PARTS)}.")
 
     with Bar(console=Console(stderr=True)) as bar:
         task = bar.add_task("preparing", total=1.0)
         manifest, failed = run(
-            find_cases(scans),
+            [case for case in find_cases(scans) if case.part in wanted],
             out,
             PreprocessSpec(),
             workers,

@@ -21,10 +21,9 @@ from scipy.ndimage import affine_transform
 from torch import Tensor
 
 from facegen_inference.bone_distance import signed_distance
-from facegen_inference.craniometry import find_landmarks_and_frame
+from facegen_inference.craniometry import locate
 from facegen_inference.errors import UserError
 from facegen_inference.frame import Frame
-from facegen_inference.landmarks import Landmarks
 from facegen_inference.preprocess import PreprocessSpec, preprocess
 from facegen_inference.progress import Progress, silent
 from facegen_inference.provenance import sha256_of
@@ -68,21 +67,34 @@ def prepared_folder(out: Path, spec: PreprocessSpec) -> Path:
     return out / f"{spec.digest()}-{PREPARED_VERSION}"
 
 
-def fields_of(volume: Volume, spec: PreprocessSpec) -> tuple[NDArray[np.int16], Landmarks, Frame]:
-    """Return a person's fields on the model's input grid.
+def fields_of(volume: Volume, spec: PreprocessSpec) -> tuple[NDArray[np.int16], Frame]:
+    """Return a person's fields on the model's input grid, and the frame.
 
     Returns
     -------
     (4, Z, Y, X) int16: bone and skin distance in hundredths of a mm, with between them where the
-    scanner looked (0/1), and last where the skin is known (0/1); the landmarks and the frame.
+    scanner looked (0/1), and last where the skin is known (0/1).
+
+    Notes
+    -----
+    The frame is that of the rigid placement on the mean skull.  Landmarks move it by a degree or
+    two, far within the random pose of training, and take many times as long to find.
     """
     skull = make_skull(volume)
-    landmarks, frame = find_landmarks_and_frame(skull)
+    placed = locate(skull, every_way=False)[0]
+    frame = Frame(
+        np.linalg.inv(placed.frame_from_patient), "registration", placed.residual_mm, placed.score
+    )
     bone, observed = preprocess(skull, frame, spec)
     skin, known = true_skin(volume, spec.grid, frame)
     skin = np.clip(skin, -spec.clip_mm, spec.clip_mm)
-    stack = np.stack([bone / _UNIT_MM, observed, skin / _UNIT_MM, known])
-    return np.round(stack).astype(np.int16), landmarks, frame
+    return as_stored(np.stack([bone, observed, skin, known])), frame
+
+
+def as_stored(fields: NDArray[Any]) -> NDArray[np.int16]:
+    """Return fields in mm and 0/1 as `fields_of` stores them; the opposite of `as_tensor`."""
+    units = np.array([_UNIT_MM, 1, _UNIT_MM, 1], dtype=fields.dtype).reshape(4, 1, 1, 1)
+    return np.asarray(np.round(fields / units).astype(np.int16))
 
 
 def true_skin(
@@ -126,14 +138,13 @@ def prepare_case(case: Case, folder: Path, spec: PreprocessSpec) -> Prepared | U
     if record.exists():
         return Prepared(**json.loads(record.read_text(encoding="utf-8")))
     try:
-        stored, landmarks, frame = fields_of(read_volume_file(case.path), spec)
+        stored, frame = fields_of(read_volume_file(case.path), spec)
     except UserError as error:
         return error
     array = folder / f"{case.id}.b2nd"
     temporary = folder / f"{case.id}.part.b2nd"
     blosc2.save_array(stored, str(temporary), mode="w")
     temporary.replace(array)
-    del landmarks
     prepared = Prepared(
         case.id,
         case.source,
@@ -143,7 +154,7 @@ def prepare_case(case: Case, folder: Path, spec: PreprocessSpec) -> Prepared | U
         frame.method,
         round(float(frame.residual_mm), 3),
     )
-    _write(record, asdict(prepared))
+    write_json(record, asdict(prepared))
     return prepared
 
 
@@ -179,11 +190,12 @@ def prepare(
         "people": [asdict(person) for person in done],
         "failed": failed,
     }
-    _write(folder / MANIFEST, manifest)
+    write_json(folder / MANIFEST, manifest)
     return folder / MANIFEST, failed
 
 
-def _write(path: Path, data: dict[str, Any]) -> None:
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write JSON under a temporary name and rename it."""
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(data, indent=1, sort_keys=True), encoding="utf-8")
     temporary.replace(path)
