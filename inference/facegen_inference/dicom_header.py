@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from facegen_inference.dicom_elements import RAW_SYNTAXES, Picked, Picker
 from facegen_inference.errors import ScanError
@@ -38,8 +38,8 @@ _KEYWORDS = [
 
 
 BROKEN = (
-    InvalidDicomError, EOFError, ValueError, LookupError, AttributeError, NotImplementedError,
-    TypeError, OverflowError, RuntimeError, struct.error, zlib.error,
+    BytesLengthException, InvalidDicomError, EOFError, ValueError, LookupError, AttributeError,
+    NotImplementedError, TypeError, OverflowError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
 """What pydicom and its decoders raise for files that break the standard."""
 

@@ -175,11 +175,13 @@ def read_slice(slice_: Slice, out: NDArray[np.int16]) -> NDArray[np.bool_] | Non
     return _to_hounsfield(slice_, stored, out)
 
 
-def _stored_type(slice_: Slice) -> np.dtype[np.generic]:
+def _stored_type(slice_: Slice) -> np.dtype[Any]:
     """Return the NumPy type of the stored values, in native byte order."""
     layout = slice_.pixels
     if layout is None or layout.bits_allocated not in (8, 16, 32):
         raise _damaged(slice_, "its values are neither 8, 16 nor 32 bits wide")
+    if not 0 < layout.bits_stored <= layout.high_bit + 1 <= layout.bits_allocated:
+        raise _damaged(slice_, "it contradicts itself on how many bits its values have")
     return np.dtype(f"{'i' if layout.signed else 'u'}{layout.bits_allocated // 8}")
 
 
