@@ -64,9 +64,9 @@ def bone_levels(array: NDArray[np.int16], spacing: NDArray[np.float64]) -> BoneL
     few = array[:: step[0], :: step[1], :: step[2]]
     counts, edges = np.histogram(few, bins=np.arange(-1100, 3200, 20))
     centres = edges[:-1] + 10
-    soft = counts[(centres > -150) & (centres < level)].sum()
+    soft = counts[(centres > -450) & (centres < level)].sum()
     bone = counts[centres > level].sum()
-    if soft > 1.2 * bone:
+    if soft > 1.5 * bone:
         level += _soft_tissue_shift(counts, centres)
         return BoneLevels(level, level + 150, max(4.0, 1.6 * float(spacing.max())))
     valley = _valley(counts, centres)
@@ -77,7 +77,7 @@ def bone_levels(array: NDArray[np.int16], spacing: NDArray[np.float64]) -> BoneL
 
 def _soft_tissue_shift(counts: NDArray[np.int64], centres: NDArray[np.float64]) -> float:
     """Return how far the soft-tissue peak lies from its place; 0 when it is about right, HU."""
-    near = (centres > -300) & (centres < 500)
+    near = (centres > -450) & (centres < 500)
     smooth = ndimage.gaussian_filter1d(counts.astype(float), 1.5)
     shift = float(centres[near][np.argmax(smooth[near])]) - _SOFT_TISSUE_HU
     return shift if abs(shift) > 150 else 0.0
@@ -100,31 +100,49 @@ def _valley(counts: NDArray[np.int64], centres: NDArray[np.float64]) -> float:
 def bone_voxels(
     array: NDArray[np.int16], spacing: NDArray[np.float64], levels: BoneLevels
 ) -> Voxels:
-    """Return the voxels that are bone or tooth by their grey value, (k, j, i).
+    """Return the voxels that are bone, tooth or metal by their grey value, (k, j, i).
 
-    Streaks beside metal (thin, in the slices of the metal, weaker than tooth) are left out, and
-    so is what never becomes as dense as bone (contrast, cradle).
+    What never becomes as dense as bone (contrast, cradle) is left out.
     """
-    bone = array >= levels.level
-    return _near_sure(array, spacing, levels, _without_streaks(array, spacing, bone))
+    return _near_sure(array, spacing, levels, array >= levels.level)
 
 
-def _without_streaks(
-    array: NDArray[np.int16], spacing: NDArray[np.float64], bone: Voxels
-) -> Voxels:
-    """Take away the thin rays that metal throws across its own slices."""
-    metal = array >= METAL_HU
+def metal_slices(array: NDArray[np.int16], spacing: NDArray[np.float64]) -> Voxels:
+    """Return which slices k metal may have streaked, (K,) bool.
+
+    Metal is what exceeds `METAL_HU`, or what piles up at the end of a scale that ends sooner.
+    """
+    top = int(array.max())
+    voxel = float(np.prod(spacing))
+    clipped = array >= top - 30
+    saturated = 1400 < top < METAL_HU and clipped.sum() * voxel > 300
+    metal = clipped if saturated else array >= METAL_HU
     area = metal.sum(axis=(1, 2)) * spacing[1] * spacing[2]
-    slices = ndimage.binary_dilation(area > 4.0, iterations=max(1, round(1.5 / spacing[0])))
-    if not slices.any():
+    near = ndimage.binary_dilation(area > 12.0, iterations=max(1, round(2.0 / spacing[0])))
+    return np.asarray(near)
+
+
+def opened(
+    bone: Voxels,
+    spacing: NDArray[np.float64],
+    slices: Voxels,
+    radius_mm: float,
+    hollow: bool,
+) -> Voxels:
+    """Return bone with what is thinner than two radii taken off in the given slices, (k, j, i).
+
+    With `hollow` a hollow bone counts as thick as its outline.  Where a voxel is larger than the
+    radius nothing is taken off.
+    """
+    if float(spacing[1:].max()) > 1.2 * radius_mm:
         return bone
     result = bone.copy()
-    radius = [0, max(1, round(1.2 / spacing[1])), max(1, round(1.2 / spacing[2]))]
+    radius = [max(1, round(radius_mm / float(s))) for s in spacing[:0:-1]]
     for k in np.flatnonzero(slices):
-        solid = sitk.GetImageFromArray(bone[k].astype(np.uint8))
-        opened = sitk.BinaryMorphologicalOpening(solid, [radius[2], radius[1]])
-        grown = sitk.BinaryDilate(opened, [radius[2], radius[1]])
-        result[k] &= (sitk.GetArrayViewFromImage(grown) > 0) | (array[k] >= 1000)
+        filled = ndimage.binary_fill_holes(bone[k]) if hollow else bone[k]
+        flat = sitk.GetImageFromArray(filled.astype(np.uint8))
+        core = sitk.BinaryMorphologicalOpening(flat, radius)
+        result[k] &= sitk.GetArrayViewFromImage(core) > 0
     return result
 
 

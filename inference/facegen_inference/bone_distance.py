@@ -161,7 +161,10 @@ def _eikonal(near: NDArray[np.float32], where: NDArray[np.intp]) -> NDArray[np.f
         before = flat[np.maximum(where - step, 0)]
         after = flat[np.minimum(where + step, flat.size - 1)]
         neighbours.append(np.minimum(before, after))
-    a, b, c = np.sort(np.stack(neighbours), axis=0)
+    x, y, z = neighbours
+    low, high = np.minimum(x, y), np.maximum(x, y)
+    a, c = np.minimum(low, z), np.maximum(high, z)
+    b = np.maximum(low, np.minimum(high, z))
     best = a + 1
     with np.errstate(invalid="ignore"):
         two = (a + b + np.sqrt(np.maximum(2 - (a - b) ** 2, 0))) / 2

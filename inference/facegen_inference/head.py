@@ -23,8 +23,8 @@ _RAY_MM = 110.0
 Box = tuple[slice, slice, slice]
 
 
-def head_box(volume: Volume, level: float) -> Box:
-    """Return the (k, j, i) slices of the scan that hold the head.
+def head_box(volume: Volume, level: float) -> tuple[Box, NDArray[np.float64]]:
+    """Return the (k, j, i) slices of the scan that hold the head, and its middle (3,), LPS mm.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def head_box(volume: Volume, level: float) -> Box:
     low = np.maximum(0, np.floor(centre - half)).astype(int)
     high = np.minimum(volume.array.shape, np.ceil(centre + half).astype(int) + 1)
     k, j, i = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    return k, j, i
+    return (k, j, i), volume.grid.patient_points(centre[None])[0]
 
 
 def _name(volume: Volume) -> str:
@@ -71,8 +71,19 @@ def _pooled(
     factor = [max(1, round(_COARSE_MM / s)) for s in spacing]
     dense = array
     for axis, step in enumerate(factor):
-        dense = np.maximum.reduceat(dense, np.arange(0, dense.shape[axis], step), axis=axis)
+        dense = _block_maximum(dense, step, axis)
     return dense >= level, np.array(factor) * spacing
+
+
+def _block_maximum(array: NDArray[np.int16], step: int, axis: int) -> NDArray[np.int16]:
+    """Return the maximum over blocks of `step` along an axis; the last block may be shorter."""
+    moved = np.moveaxis(array, axis, 0)
+    whole = len(moved) // step * step
+    blocks = moved[:whole].reshape(-1, step, *moved.shape[1:])
+    parts = [blocks.max(axis=1)]
+    if whole < len(moved):
+        parts.append(moved[whole:].max(axis=0)[None])
+    return np.moveaxis(np.concatenate(parts), 0, axis)
 
 
 def _surrounded(bone: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.float32]:

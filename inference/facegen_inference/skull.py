@@ -11,10 +11,11 @@ from facegen_inference import surface
 from facegen_inference.bone import FLOOR_HU, LEVEL_HU, BoneLevels, bone_levels
 from facegen_inference.bone_distance import head_grid, sample, signed_distance
 from facegen_inference.errors import NoHeadFound
-from facegen_inference.head_bone import HeadBone, find_head_bone
+from facegen_inference.head_bone import MIN_SCORE, HeadBone, find_head_bone, in_frame
+from facegen_inference.head_pose import mean_skull, place_head
 from facegen_inference.mesh import Mesh
 from facegen_inference.progress import Progress, silent
-from facegen_inference.skull_parts import PARTS, Presence
+from facegen_inference.skull_parts import PARTS, BoneEvidence, Presence, find_parts
 from facegen_inference.volume import AIR_HU, Grid, Volume
 
 __all__ = ["PARTS", "Presence", "Skull", "bone_only", "make_skull", "skull_from_mesh"]
@@ -86,8 +87,38 @@ def make_skull(volume: Volume, progress: Progress = silent) -> Skull:
     progress(0.8, "Drawing the skull's surface")
     observed = _observed(volume, grid)
     mesh = _display_mesh(distance, grid)
+    parts = find_parts(_evidence(volume, head), mean_skull().surface)
     progress(1.0, "Skull ready")
-    return Skull(distance, grid, observed, mesh, {}, head.level, head.notes)
+    return Skull(distance, grid, observed, mesh, parts, head.level, _remarks(parts))
+
+
+def _evidence(volume: Volume, head: HeadBone) -> BoneEvidence:
+    """Return what the scan says about the skull's parts."""
+    back = np.linalg.inv(head.fit.frame_from_patient)
+    seen = volume.observed_mask()
+
+    def observed(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        index = volume.grid.voxel_points(points @ back[:3, :3].T + back[:3, 3])
+        nearest = np.round(index).astype(int)
+        inside = np.asarray(((nearest >= 0) & (nearest < seen.shape)).all(axis=1))
+        result = np.zeros(len(points), dtype=bool)
+        result[inside] = seen[tuple(nearest[inside].T)]
+        return result
+
+    hu = volume.array[head.box][tuple(head.index.T)]
+    size = float(np.prod(volume.spacing))
+    return BoneEvidence(head.frame, hu, size, float(volume.spacing.max()), observed)
+
+
+def _remarks(parts: dict[str, Presence]) -> tuple[str, ...]:
+    """Return a sentence for each kind of what is not there."""
+    wording = {
+        Presence.ABSENT: "Not found on this skull: {}.",
+        Presence.NOT_SCANNED: "Outside the scanned region: {}.",
+        Presence.UNSURE: "It is not certain whether these are there: {}.",
+    }
+    named = {state: [name for name, found in parts.items() if found is state] for state in wording}
+    return tuple(wording[s].format(", ".join(names)) for s, names in named.items() if names)
 
 
 def bone_only(volume: Volume, level: float = LEVEL_HU) -> Volume:
@@ -178,8 +209,27 @@ def skull_from_mesh(mesh: Mesh, progress: Progress = silent) -> Skull:
     distance = signed_distance(share, 0.5, 1.0)
     progress(0.8, "Drawing the skull's surface")
     shown = _display_mesh(distance, grid)
+    parts = _parts_of_mesh(mesh, grid)
     progress(1.0, "Skull ready")
-    return Skull(distance, grid, np.ones(grid.shape, dtype=bool), shown)
+    return Skull(
+        distance, grid, np.ones(grid.shape, dtype=bool), shown, parts, notes=_remarks(parts)
+    )
+
+
+def _parts_of_mesh(mesh: Mesh, grid: Grid) -> dict[str, Presence]:
+    """Lay the mesh on the mean skull and state what is there; refuse what is no skull."""
+    some = np.random.default_rng(0).permutation(len(mesh.vertices))[:20_000]
+    points = mesh.vertices[some]
+    fit = place_head(points[:5000], grid, (points.min(axis=0) + points.max(axis=0)) / 2)
+    if fit is None or fit.score < MIN_SCORE:
+        raise NoHeadFound(
+            "The mesh does not have the shape of a skull.",
+            "Give a closed surface of a skull, with --units where the file does not state them.",
+        )
+    evidence = BoneEvidence(
+        in_frame(points, fit), None, 0.0, 1.0, lambda where: np.ones(len(where), dtype=bool)
+    )
+    return find_parts(evidence, mean_skull().surface)
 
 
 def _checked_extent(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

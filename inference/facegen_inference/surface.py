@@ -137,24 +137,31 @@ def filled(mesh: Mesh, grid: Grid) -> NDArray[np.float32]:
     -------
     (k, j, i) float32, from eight samples a voxel.
     """
-    spacing = grid.spacing
-    corner = grid.patient_from_voxel[:3, 3] - 0.25 * spacing[::-1]
-    size = [2 * n for n in grid.shape]
+    inside = grid.voxel_points(mesh.vertices)
+    low = np.maximum(0, np.floor(inside.min(axis=0)).astype(int) - 1)
+    high = np.minimum(grid.shape, np.ceil(inside.max(axis=0)).astype(int) + 2)
+    result = np.zeros(grid.shape, dtype=np.float32)
+    if (high <= low).any():
+        return result
+    k, j, i = (int(n) for n in high - low)
+    step = 0.5 * grid.spacing[::-1]
+    corner = grid.patient_points(low[None].astype(np.float64))[0] - 0.5 * step
     stencil = vtkPolyDataToImageStencil()
     stencil.SetInputData(_poly_data(mesh))
     stencil.SetOutputOrigin(*corner)
-    stencil.SetOutputSpacing(*(0.5 * spacing[::-1]))
-    stencil.SetOutputWholeExtent(0, size[2] - 1, 0, size[1] - 1, 0, size[0] - 1)
+    stencil.SetOutputSpacing(*step)
+    stencil.SetOutputWholeExtent(0, 2 * i - 1, 0, 2 * j - 1, 0, 2 * k - 1)
     image = vtkImageStencilToImage()
     image.SetInputConnection(stencil.GetOutputPort())
     image.SetInsideValue(1)
     image.SetOutsideValue(0)
     image.SetOutputScalarTypeToUnsignedChar()
     image.Update()
-    inside = vtk_to_numpy(image.GetOutput().GetPointData().GetScalars()).reshape(size)
-    k, j, i = grid.shape
-    total = inside.reshape(k, 2, j, 2, i, 2).sum(axis=(1, 3, 5), dtype=np.uint8)
-    return np.asarray(total / 8, dtype=np.float32)
+    fine = vtk_to_numpy(image.GetOutput().GetPointData().GetScalars())
+    counted = fine.reshape(k, 2, j, 2, i, 2).sum(axis=(1, 3, 5), dtype=np.uint8)
+    place = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    result[place] = counted / np.float32(8)
+    return result
 
 
 def _mesh(poly: vtkPolyData) -> Mesh:
