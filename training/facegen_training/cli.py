@@ -71,6 +71,57 @@ def fit(
     typer.echo(str(folder))
 
 
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    manifest: Annotated[Path, typer.Argument(help="What prepare printed for it.")],
+    out: Annotated[Path, typer.Argument(help="Model file to write (.onnx).")],
+    name: Annotated[str, typer.Option(help="Name on the card.")] = "FaceGen face field",
+    model_version: Annotated[str, typer.Option(help="Version on the card.")] = "0.1.0",
+    held_out: Annotated[
+        Path | None, typer.Option(help='JSON: {"note": text, "rows": [error table]}.')
+    ] = None,
+    ship: Annotated[
+        bool, typer.Option("--ship", help="Refuse anything that may not be published.")
+    ] = False,
+) -> None:
+    """Write one ONNX file with preprocessing and card, compared with the network."""
+    import numpy as np
+
+    from facegen_training.calibrate import calibrate
+    from facegen_training.checkpoint import newest_checkpoint
+    from facegen_training.export import export as write
+    from facegen_training.export import make_card, network_of_run, read_held_out
+    from facegen_training.prepare import read_dataset
+
+    data = read_dataset(manifest)
+    checkpoint = newest_checkpoint(run)
+    if checkpoint is None:
+        raise UserError("The run has no checkpoint yet.", "Run facegen-train fit first.")
+    network = network_of_run(data, checkpoint)
+    table, note = read_held_out(held_out)
+    card = make_card(
+        data, network, name, model_version, ship, table, note, calibrate(data, network)
+    )
+    rows = [*data.rows("validation"), *data.rows("train")][:2]
+    examples = np.stack([data.fields(row)[:2].numpy() for row in rows])
+    parity = write(network, card, examples, out)
+    typer.echo(f"{out}: differs from the network by {parity.mean_mm:.1e} mm on average")
+
+
+@app.command()
+def synthesize(
+    out: Annotated[Path, typer.Option(help="Where prepared synthetic people go.")],
+    people: Annotated[int, typer.Option(help="How many.")] = 12,
+    seed: Annotated[int, typer.Option(help="Start of the random numbers.")] = 0,
+) -> None:
+    """Make prepared people who never were, to try fit and export without scans."""
+    from facegen_inference.preprocess import PreprocessSpec
+    from facegen_training.synthesize import synthesize as make
+
+    typer.echo(str(make(out, PreprocessSpec(), people, seed)))
+
+
 def _say(line: dict[str, Any]) -> None:
     if len(line) > 2 and ("error" not in line or int(line["step"]) % 20 == 0):
         typer.echo(json.dumps(line), err=True)

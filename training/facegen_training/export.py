@@ -6,6 +6,7 @@ memory gives.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -56,6 +57,27 @@ def network_of_run(data: Dataset, checkpoint: Path) -> SkullToFace:
     network = build_network(data, linear, config)
     network.load_state_dict(saved.average)
     return network.eval()
+
+
+def read_held_out(path: Path | None) -> tuple[tuple[ErrorRow, ...], str]:
+    """Read the error table for the card: ``{"note": text, "rows": [...]}``.
+
+    Raises
+    ------
+    UserError
+        When the file is not such a table.
+    """
+    if path is None:
+        return (), "Not measured on held-out people."
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(ErrorRow.model_validate(row) for row in data["rows"]), str(data["note"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path.name} is not an error table.",
+            'Give {"note": text, "rows": [{"method": ..., "people": ..., "mean_mm": ...}]}.',
+            reason=error,
+        ) from error
 
 
 def make_card(

@@ -1,0 +1,77 @@
+"""Training and use cannot drift apart: one preprocessing, one file, the same numbers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import facegen_inference.preprocess
+import facegen_training.prepare
+from facegen_inference.errors import UserError
+from facegen_inference.network import open_model
+from facegen_training.export import Parity, compare, export
+
+
+def test_training_prepares_with_the_function_that_inference_uses() -> None:
+    assert facegen_training.prepare.preprocess is facegen_inference.preprocess.preprocess
+    assert "preprocess(skull, frame, spec)" in inspect.getsource(facegen_training.prepare.fields_of)
+
+
+def test_the_file_gives_what_the_network_in_memory_gives(trained) -> None:  # type: ignore[no-untyped-def]
+    parity = compare(trained.network, trained.path, trained.examples)
+    assert parity.mean_mm < 1e-4
+    assert parity.max_mm < 1e-2
+
+
+def test_the_file_carries_spec_and_card(trained) -> None:  # type: ignore[no-untyped-def]
+    model = open_model(trained.path)
+    assert model.spec == trained.data.spec
+    assert model.card.name == "tiny"
+    assert model.card.manifest_sha256 == trained.data.manifest_sha256
+    assert model.latent_size == 2
+    assert not list(trained.path.parent.glob("*.part"))
+
+
+def test_distance_is_negative_inside_and_spread_positive(trained) -> None:  # type: ignore[no-untyped-def]
+    distance, spread = open_model(trained.path).run(trained.examples[0])
+    bone = trained.examples[0][0]
+    assert (distance[bone < -1] < 0).mean() > 0.95
+    assert distance[0, 0, 0] > 10
+    assert spread.min() >= 0.29
+
+
+def test_the_first_latent_axis_makes_the_face_thinner_and_heavier(trained) -> None:  # type: ignore[no-untyped-def]
+    model = open_model(trained.path)
+    axis = np.array([1.0, 0.0], dtype=np.float32)
+    thin, heavy = (model.run(trained.examples[0], sign * axis)[0] for sign in (-1, 1))
+    plain, _ = model.run(trained.examples[0])
+    near = np.abs(plain) < 6
+    assert (heavy[near] < thin[near]).mean() > 0.9
+    assert np.mean(thin[near] - heavy[near]) > 0.5
+
+
+def test_a_file_that_differs_is_not_left(  # type: ignore[no-untyped-def]
+    trained, make_tiny_card: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "model.onnx"
+    out.write_bytes(b"the old one")
+    monkeypatch.setattr("facegen_training.export.compare", lambda *_: Parity(0.01, 1.0))
+    with pytest.raises(UserError, match="does not give what the network gives"):
+        export(trained.network, make_tiny_card(), trained.examples, out)  # type: ignore[arg-type]
+    assert out.read_bytes() == b"the old one"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_changed_network_is_noticed(trained) -> None:  # type: ignore[no-untyped-def]
+    with torch.no_grad():
+        trained.network.correction.last.bias.add_(0.1)
+    try:
+        assert compare(trained.network, trained.path, trained.examples).mean_mm > 1e-2
+    finally:
+        with torch.no_grad():
+            trained.network.correction.last.bias.sub_(0.1)

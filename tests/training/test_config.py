@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from facegen_inference.errors import UserError
+from facegen_training.config import Config, config_from_data, read_config
+
+
+def test_settings_survive_the_way_to_plain_data_and_back() -> None:
+    config = config_from_data({"fit": {"steps": 7}, "linear": {"ridges": [1, 2.5]}})
+    assert config.fit.steps == 7
+    assert config_from_data(config.as_data()) == config
+
+
+def test_what_is_left_out_keeps_its_default() -> None:
+    assert config_from_data({}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"stepz": 1}, "stepz"),
+        ({"fit": {"lr": 1}}, "fit.lr"),
+        ({"fit": 3}, "fit"),
+        ({"fit": {"steps": 1.5}}, "fit.steps"),
+        ({"fit": {"steps": True}}, "fit.steps"),
+        ({"name": 3}, "name"),
+    ],
+)
+def test_unknown_keys_and_wrong_kinds_are_refused(data: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        config_from_data(data)
+
+
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("steps = = 3")
+    with pytest.raises(UserError, match=r"bad\.toml"):
+        read_config(tmp_path / "bad.toml")
+
+
+def test_the_settings_of_the_shipped_model_can_be_read() -> None:
+    path = Path(str(files("facegen_training") / "runs" / "first.toml"))
+    assert read_config(path).name == "facegen-face"
