@@ -81,10 +81,9 @@ def fields_of(volume: Volume, spec: PreprocessSpec) -> tuple[NDArray[np.int16], 
     two, far within the random pose of training, and take many times as long to find.
     """
     skull = make_skull(volume)
-    placed = locate(skull, every_way=False)[0]
-    frame = Frame(
-        np.linalg.inv(placed.frame_from_patient), "registration", placed.residual_mm, placed.score
-    )
+    placed = locate(skull)[0]
+    matrix = np.asarray(np.linalg.inv(placed.frame_from_patient), dtype=np.float64)
+    frame = Frame(matrix, "registration", placed.residual_mm, placed.score)
     bone, observed = preprocess(skull, frame, spec)
     skin, known = true_skin(volume, spec.grid, frame)
     skin = np.clip(skin, -spec.clip_mm, spec.clip_mm)
