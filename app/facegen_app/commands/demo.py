@@ -47,9 +47,11 @@ def _headless(out: Path, *, overwrite: bool, as_json: bool) -> None:
     from facegen_app.casework.job import Job
     from facegen_app.commands.reconstruct import run_and_show
     from facegen_inference.provenance import timed
-    from facegen_inference.reconstruct import Request
+    from facegen_inference.reconstruct import Request, check_model
 
+    request = Request(purpose="validation")
     check_destination(out, overwrite=overwrite)
+    check_model(request)
     case = CaseData(case_number="DEMO", item="synthetic head made by the program")
     wanted = Wanted(report=True, case=case, embed_scan=True)
     with tempfile.TemporaryDirectory(prefix="facegen-demo-") as folder:
@@ -59,5 +61,4 @@ def _headless(out: Path, *, overwrite: bool, as_json: bool) -> None:
         with timed(timings, "making the demo scan"), progress_bar() as progress:
             make_demo_scan(scan, progress)
         wanted = replace(wanted, timings=timings)
-        request = Request(purpose="validation")
         run_and_show(Job(scan, out, request, overwrite=overwrite, wanted=wanted), as_json=as_json)
