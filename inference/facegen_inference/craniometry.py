@@ -21,9 +21,16 @@ from facegen_inference.errors import FrameUnsure, NoHeadFound
 from facegen_inference.frame import Frame
 from facegen_inference.landmarks import Landmark, Landmarks
 from facegen_inference.progress import Progress, silent
-from facegen_inference.registration import HeadFit, Template, find_head, judge, refine, surface_points
+from facegen_inference.registration import (
+    HeadFit,
+    Template,
+    find_head,
+    judge,
+    refine,
+    surface_points,
+)
 from facegen_inference.skull import Skull
-from facegen_inference.volume import Grid, resample
+from facegen_inference.volume import resample
 
 FRAME_CODES = ("po-L", "po-R", "or-L", "or-R")
 
@@ -49,6 +56,8 @@ REACH_MM = 6.0
 """How far an extreme may be from where the deformed mean skull has it."""
 MEAN_SKULL_MM = 3.6
 """Residual of the rigid placement above which the frame is in doubt (see `_check_fit`)."""
+UPRIGHT_SCORE = 0.5
+"""An upright placement this good is believed without trying the other ways round."""
 TURN_DEGREES = 9.0
 """Landmarks and rigid placement may disagree about the frame by this much."""
 
@@ -77,8 +86,11 @@ def frankfurt(points: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     return matrix
 
 
-def locate(skull: Skull, *, every_way: bool = True) -> list[HeadFit]:
+def locate(skull: Skull) -> list[HeadFit]:
     """Lay the mean skull on the bone; fits best first.
+
+    The file's own axes are believed first; every other way round is tried only when the upright
+    placement is poor, and wins only when it is clearly better.
 
     Raises
     ------
@@ -86,14 +98,19 @@ def locate(skull: Skull, *, every_way: bool = True) -> list[HeadFit]:
         When there is almost no bone, or nothing that resembles a skull.
     """
     points = surface_points(skull.distance, skull.grid, 7000)
-    fits = find_head(points, atlas_template(), skull.grid, every_way=every_way)
+    fits = find_head(points, atlas_template(), skull.grid)
+    if not fits or fits[0].score < UPRIGHT_SCORE:
+        others = find_head(points, atlas_template(), skull.grid, every_way=True)
+        fits = sorted(fits + others, key=lambda f: -f.score)
     advice = "Choose a CT of a head, or crop the scan to the head."
     if not fits:
         raise NoHeadFound("There is too little bone in the scan to find a head.", advice)
     if fits[0].explained < 0.35 or fits[0].covered < 0.25:
         raise NoHeadFound(
-            "No human head was found in the scan.", advice,
-            explained=round(fits[0].explained, 2), covered=round(fits[0].covered, 2),
+            "No human head was found in the scan.",
+            advice,
+            explained=round(fits[0].explained, 2),
+            covered=round(fits[0].covered, 2),
         )
     return fits
 
@@ -126,7 +143,7 @@ def find_landmarks_and_frame(
     progress(0.0, "finding the head")
     by_hand = {c: np.array(p.position) for c, p in given.items() if c in FRAME_CODES}
     if _enough(by_hand):
-        start = np.linalg.inv(frankfurt(by_hand))
+        start = np.asarray(np.linalg.inv(frankfurt(by_hand)), dtype=np.float64)
         fit = _refined(skull, start)
     else:
         fits = locate(skull)
@@ -155,7 +172,7 @@ def _refined(skull: Skull, start: NDArray[np.float64]) -> HeadFit:
 def _place(skull: Skull, frame_from_patient: NDArray[np.float64], progress: Progress) -> Landmarks:
     """Deform the mean skull onto the bone and take its landmarks along."""
     atlas = load_atlas()
-    patient_from_frame = np.linalg.inv(frame_from_patient)
+    patient_from_frame = np.asarray(np.linalg.inv(frame_from_patient), dtype=np.float64)
     bone = resample(
         skull.distance, skull.grid.patient_from_voxel, atlas.grid, 999.0, patient_from_frame
     )
@@ -165,11 +182,11 @@ def _place(skull: Skull, frame_from_patient: NDArray[np.float64], progress: Prog
     observed = (bone < 998) & (seen > 0.99)
     mean = atlas_template().distance
     subject = np.where(observed, np.clip(bone, -40, 40), mean).astype(np.float32)
-    field = deform(mean, subject, atlas.grid)
+    field, field_grid = deform(mean, subject, atlas.grid)
     progress(0.8, "placing landmarks")
     codes = list(atlas.landmarks)
     start = np.array([atlas.landmarks[c] for c in codes])
-    there = carried(start, field, atlas.grid)
+    there = carried(start, field, field_grid)
     surface = skull.mesh.vertices @ frame_from_patient[:3, :3].T + frame_from_patient[:3, 3]
     tree = cKDTree(surface)
     voxel = atlas.grid.voxel_points(there).T
@@ -244,7 +261,7 @@ def _check_fit(fit: HeadFit, landmarks: Landmarks) -> None:
 
 
 def _frame(fit: HeadFit, landmarks: Landmarks) -> Frame:
-    registered = np.linalg.inv(fit.frame_from_patient)
+    registered = np.asarray(np.linalg.inv(fit.frame_from_patient), dtype=np.float64)
     confidence = round(min(1.0, fit.score / 0.6), 3)
     points = {
         code: np.array(landmarks[code].position)
@@ -261,14 +278,3 @@ def _frame(fit: HeadFit, landmarks: Landmarks) -> Frame:
             "Porions and orbitalia contradict the rest of the skull about the Frankfurt plane."
         ).error(landmarks, angle_degrees=round(angle, 1))
     return Frame(matrix, "landmarks", _plane_residual(matrix, points), confidence)
-
-
-def grid_in_frame(spacing: float, low: tuple[float, float, float],
-                  high: tuple[float, float, float]) -> Grid:
-    """Return an axis-aligned frame grid from `low` to `high` (x, y, z) mm, (k, j, i) = (z, y, x)."""
-    count = [round((b - a) / spacing) + 1 for a, b in zip(low, high, strict=True)]
-    matrix = np.zeros((4, 4))
-    matrix[3, 3] = 1.0
-    matrix[2, 0] = matrix[1, 1] = matrix[0, 2] = spacing
-    matrix[:3, 3] = low
-    return Grid((count[2], count[1], count[0]), matrix)

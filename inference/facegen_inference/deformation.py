@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
 from facegen_inference.volume import Grid
 
-LEVELS_MM = ((8.0, 60, 2.0, 20.0), (4.0, 50, 1.6, 12.0))
+LEVELS_MM = ((8.0, 40, 2.0, 20.0), (4.0, 25, 1.6, 12.0))
 """Grid spacing in mm, iterations, field smoothing in voxels, clip of the distances in mm."""
 
 
@@ -18,7 +18,7 @@ def deform(
     subject: NDArray[np.float32],
     grid: Grid,
     levels: tuple[tuple[float, int, float, float], ...] = LEVELS_MM,
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], Grid]:
     """Find the displacement that carries the template onto the subject.
 
     Symmetric-forces demons (Thirion 1998; Vercauteren 2009, SimpleITK) on clipped signed
@@ -34,7 +34,8 @@ def deform(
 
     Returns
     -------
-    (k, j, i, 3) float32, (x, y, z) mm: template point p lies at p + u(p) in the subject.
+    (k, j, i, 3) float32, (x, y, z) mm: template point p lies at p + u(p) in the subject; and the
+    field's own grid, that of the finest level.
     """
     spacing = float(grid.spacing[0])
     field: NDArray[np.float32] | None = None
@@ -52,8 +53,15 @@ def deform(
         field = sitk.GetArrayFromImage(out).astype(np.float32)
     if field is None:
         raise ValueError("deform needs at least one level")
-    full = _resized(field, grid.shape)
-    return np.asarray(full, dtype=np.float32)
+    return field, _coarse_grid(grid, (field.shape[0], field.shape[1], field.shape[2]))
+
+
+def _coarse_grid(grid: Grid, shape: tuple[int, int, int]) -> Grid:
+    """Return the grid of `shape` voxels that fills the same box as `grid`."""
+    ratio = np.array(grid.shape) / np.array(shape)
+    scale = np.diag([*ratio, 1.0])
+    scale[:3, 3] = (ratio - 1) / 2
+    return Grid(shape, grid.patient_from_voxel @ scale)
 
 
 def _shape(image: sitk.Image) -> tuple[int, int, int]:
@@ -85,19 +93,3 @@ def carried(
     voxel = grid.voxel_points(points).T
     shift = [map_coordinates(field[..., n], voxel, order=1, mode="nearest") for n in range(3)]
     return np.asarray(points + np.stack(shift, axis=1))
-
-
-def pulled_back(
-    values: NDArray[np.float32], field: NDArray[np.float32], grid: Grid
-) -> NDArray[np.float32]:
-    """Return the subject's (k, j, i) values seen from the template: ``values(p + u(p))``."""
-    k, j, i = np.meshgrid(*[np.arange(n, dtype=np.float32) for n in grid.shape], indexing="ij")
-    scale = grid.spacing
-    where = [
-        k + field[..., 2] / scale[0],
-        j + field[..., 1] / scale[1],
-        i + field[..., 0] / scale[2],
-    ]
-    return np.asarray(
-        map_coordinates(values, where, order=1, mode="nearest"), dtype=np.float32
-    )

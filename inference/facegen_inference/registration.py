@@ -141,7 +141,7 @@ def gross_rotations(every_way: bool) -> list[NDArray[np.float64]]:
 def _attraction(template: Template) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the coarse map that bone points are drawn to, (k, j, i), and its origin (x, y, z)."""
     low = template.grid.patient_points(np.zeros((1, 3)))[0]
-    high = template.grid.patient_points(np.array([template.grid.shape], dtype=float) - 1)[0]
+    high = template.grid.patient_points(np.array([template.grid.shape], dtype=np.float64) - 1)[0]
     counts = np.ceil((high - low) / COARSE_MM).astype(int) + 1
     axes = [low[n] + COARSE_MM * np.arange(counts[n]) for n in (2, 1, 0)]
     z, y, x = np.meshgrid(*axes, indexing="ij")
@@ -166,16 +166,16 @@ def _coarse_candidates(
         mass = np.sqrt(mass)
         full = [a + b - 1 for a, b in zip(shape, attraction.shape, strict=True)]
         size = [int(2 ** np.ceil(np.log2(n))) if n < 64 else n + n % 2 for n in full]
-        both = irfftn(
-            rfftn(attraction, size) * np.conj(rfftn(mass, size)), size
-        )
+        both = irfftn(rfftn(attraction, size) * np.conj(rfftn(mass, size)), size)
         for _ in range(2):
             flat = int(np.argmax(both))
             shift = np.array(np.unravel_index(flat, both.shape))
             value = float(both.flat[flat])
             signed = np.where(shift > np.array(size) // 2, shift - np.array(size), shift)
             if (shift >= np.array(attraction.shape)).any():
-                signed = np.where(shift >= np.array(attraction.shape), shift - np.array(size), shift)
+                signed = np.where(
+                    shift >= np.array(attraction.shape), shift - np.array(size), shift
+                )
             matrix = np.eye(4)
             matrix[:3, :3] = rotation
             matrix[:3, 3] = low - start + COARSE_MM * signed[::-1]
@@ -264,7 +264,7 @@ def find_head(
     observed: Grid | None = None,
     *,
     every_way: bool = False,
-    keep: int = 12,
+    keep: int = 8,
 ) -> list[HeadFit]:
     """Find placements of the template skull in a cloud of bone points, best first.
 
@@ -289,7 +289,19 @@ def find_head(
         return []
     few = points[:: max(1, len(points) // 3000)]
     starts = _coarse_candidates(few, template, gross_rotations(every_way), keep)
-    quick = [refine(few[::2], template, start, (15, 9)) for start in starts]
+    quick = [refine(few[::3], template, start, (15, 9)) for start in starts]
     fits = sorted((judge(few, template, m, observed) for m in quick), key=lambda f: -f.score)
-    best = [refine(points, template, f.frame_from_patient, (9, 6, 4)) for f in fits[:4]]
+    best = [refine(points, template, f.frame_from_patient, (9, 6, 4)) for f in _different(fits)]
     return sorted((judge(points, template, m, observed) for m in best), key=lambda f: -f.score)
+
+
+def _different(fits: list[HeadFit]) -> list[HeadFit]:
+    """Return the best two or three fits that are not the same placement over again."""
+    chosen: list[HeadFit] = []
+    for fit in fits:
+        if all(
+            np.abs(fit.frame_from_patient - other.frame_from_patient).max() > 3.0
+            for other in chosen
+        ):
+            chosen.append(fit)
+    return chosen[:3]
