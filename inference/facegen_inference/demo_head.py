@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
 from facegen_inference.atlas import load_atlas
+from facegen_inference.demo_teeth import Tooth, teeth_distance, teeth_rows
 from facegen_inference.dicom_writer import write_series
 from facegen_inference.progress import Progress, part, silent
 from facegen_inference.volume import AIR_HU, Grid, Volume
@@ -50,8 +51,7 @@ class HeadModel:
     grid
         Their grid; its "patient space" is the Frankfurt frame (x left, y posterior, z superior).
     teeth
-        Where crowns are: lowest and highest corner of a box, (2, 3) frame mm; None where the
-        model does not say.
+        Crowns, in the frame; made, since the average has none.
     people
         How many people were averaged.
     """
@@ -59,34 +59,20 @@ class HeadModel:
     skin: Array
     bone: Array
     grid: Grid
-    teeth: NDArray[np.float64] | None
+    teeth: tuple[Tooth, ...]
     people: int
 
 
 @cache
 def load_head_model() -> HeadModel:
-    """Read the model that ships in the resources; where its teeth are, the atlas knows."""
+    """Read the model that ships in the resources; the teeth stand on the atlas's landmarks."""
     with as_file(files("facegen_resources") / "demo_head.npz") as path, np.load(path) as data:
         skin, bone = (data[name].astype(np.float32) for name in ("skin", "bone"))
         shape = skin.shape
         return HeadModel(
             skin, bone, Grid((shape[0], shape[1], shape[2]), data["frame_from_voxel"]),
-            teeth_box(load_atlas().landmarks), int(data["people"]),
+            teeth_rows(load_atlas().landmarks), int(data["people"]),
         )  # fmt: skip
-
-
-def teeth_box(points: dict[str, tuple[float, float, float]]) -> NDArray[np.float64] | None:
-    """Return the box that holds the crowns, from prosthion and infradentale, (2, 3) frame mm.
-
-    The crowns stand between the alveolar edges of the two jaws; the row reaches about 45 mm back
-    and 33 mm to each side of them.
-    """
-    if "pr" not in points or "id" not in points:
-        return None
-    upper, lower = points["pr"], points["id"]
-    front = min(upper[1], lower[1]) - 8.0
-    middle = (upper[0] + lower[0]) / 2
-    return np.array([[middle - 33, front, lower[2]], [middle + 33, front + 53, upper[2]]])
 
 
 def patient_from_frame() -> NDArray[np.float64]:
@@ -154,8 +140,7 @@ def head_volume(model: HeadModel, progress: Progress = silent) -> Volume:
     for k in range(grid.shape[0]):
         frame_z = to_frame[2, 0] * k + to_frame[2, 3]
         inner = tissues(skin[k], bone[k], frame_z)
-        if model.teeth is not None:
-            _set_teeth(inner, bone[k], k, to_frame, model.teeth)
+        _set_teeth(inner, k, to_frame, model.teeth)
         hu[k] = _mixed(support(skin[k], k, place), inner, skin[k])
     progress(0.85, "Adding noise")
     noise = np.random.RandomState(SEED)  # its numbers are the same in every NumPy
@@ -262,7 +247,7 @@ def make_demo_scan(folder: Path, progress: Progress = silent) -> Path:
     progress(0.8, "Writing the series")
     text = (
         f"Synthetic: signed distances to skin and bone averaged over {model.people} people; the "
-        "vault is closed by a smooth cap; no voxel of any scan. Couch, holder and noise are made."
+        "vault is closed by a smooth cap; no voxel of any scan. Teeth, couch and holder are made."
     )
     write_series(
         volume,
@@ -322,13 +307,21 @@ def _resting_place(skin: Array, frame_from_voxel: NDArray[np.float64]) -> Restin
 
 
 def _set_teeth(
-    hu: Array, bone: Array, k: int, frame_from_voxel: NDArray[np.float64], box: NDArray[np.float64]
+    hu: Array, k: int, frame_from_voxel: NDArray[np.float64], teeth: tuple[Tooth, ...]
 ) -> None:
-    """Make the bone of one slice dense where crowns stand, with soft edges to the box."""
-    j, i = np.ogrid[: len(hu), : len(hu.T)]
-    share = _step(-bone)
-    for axis in range(3):
-        a = frame_from_voxel[axis]
-        at = np.float32(a[0] * k + a[3]) + np.float32(a[1]) * j + np.float32(a[2]) * i
-        share = share * _step(at - box[0, axis], 2.0) * _step(box[1, axis] - at, 2.0)
-    _paint(hu, TOOTH_HU, share)
+    """Put the crowns into one slice."""
+    if not teeth:
+        return
+    low = np.min([(*tooth.centre, min(tooth.bite, tooth.neck)) for tooth in teeth], axis=0) - 9
+    high = np.max([(*tooth.centre, max(tooth.bite, tooth.neck)) for tooth in teeth], axis=0) + 9
+    corners = np.array([(k, j, i, 1) for j in (0, len(hu)) for i in (0, len(hu.T))])
+    heights = corners @ frame_from_voxel[2]
+    if heights.max() < low[2] or heights.min() > high[2]:
+        return
+    j, i = np.indices(hu.shape)
+    voxels = np.stack([np.full_like(j, k), j, i, np.ones_like(j)], axis=-1)
+    points = voxels @ frame_from_voxel[:3].T
+    near = ((points > low) & (points < high)).all(axis=-1)
+    if near.any():
+        share = _step(-teeth_distance(teeth, points[near]).astype(np.float32))
+        hu[near] += (np.float32(TOOTH_HU) - hu[near]) * share

@@ -7,6 +7,7 @@ model is tested for what it must show.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,23 @@ import pytest
 
 from facegen_inference import demo_head
 from facegen_inference.demo_head import HeadModel, head_volume, make_demo_scan
+from facegen_inference.demo_teeth import teeth_distance, teeth_rows
 from facegen_inference.errors import OutputError
 from facegen_inference.scan import open_scan
 from facegen_inference.volume import Grid, Volume
 
 NOSE = np.array([0.0, -100.0, -20.0])
 LEFT_EAR = np.array([72.0, 5.0, 0.0])
-TEETH = np.array([[-30.0, -80.0, -55.0], [30.0, -60.0, -45.0]])
+POINTS = {
+    "pr": (0.0, -80.0, -30.0),
+    "id": (0.0, -76.0, -50.0),
+    "sC-L": (16.0, -72.0, -24.0),
+    "ecm2s-L": (28.0, -50.0, -24.0),
+    "iC-L": (14.0, -71.0, -56.0),
+    "ecm2i-L": (30.0, -49.0, -56.0),
+}
+POINTS |= {code[:-1] + "R": (-p[0], *p[1:]) for code, p in POINTS.items() if code[-1] == "L"}
+TEETH = teeth_rows(POINTS)
 
 
 def ball(points: np.ndarray, centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
@@ -128,17 +139,38 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_head, "SPACING_MM", 2.0)
 
 
+def test_two_rows_of_fourteen_stand_on_the_landmarks() -> None:
+    assert len(TEETH) == 28
+    upper = [tooth for tooth in TEETH if tooth.neck > tooth.bite]
+    assert len(upper) == 14
+    assert min(tooth.bite for tooth in upper) > max(t.bite for t in TEETH if t not in upper)
+    centres = np.array([tooth.centre for tooth in TEETH])
+    assert np.allclose(sorted(centres[:, 0]), sorted(-centres[:, 0]))
+    for code, at in POINTS.items():
+        inside = (
+            (np.array(at) + [0, 3.0, 0]) if code in ("pr", "id") else np.array(at) * [0.9, 1, 1]
+        )
+        inside[2] = -35.0 if at[2] > -40 else -45.0
+        assert teeth_distance(TEETH, inside[None])[0] < 1.0, code
+    assert teeth_distance(TEETH, np.array([[0, -40.0, -40]]))[0] > 5
+
+
+def test_no_landmarks_no_teeth() -> None:
+    assert teeth_rows({code: p for code, p in POINTS.items() if code != "iC-R"}) == ()
+
+
 @pytest.mark.usefixtures("coarse")
-def test_teeth_are_dense_only_in_their_box(model: HeadModel) -> None:
-    volume = head_volume(model)
-    bare = head_volume(HeadModel(model.skin, model.bone, model.grid, None, 3))
-    changed = np.argwhere(volume.array > bare.array + 300)
-    assert len(changed) > 50
+def test_teeth_are_dense_and_nothing_else_changes(model: HeadModel) -> None:
+    volume, bare = head_volume(model), head_volume(replace(model, teeth=()))
+    changed = np.argwhere(volume.array != bare.array)
+    assert len(changed) > 300
     patient = volume.grid.patient_points(changed.astype(np.float64))
     lie = np.linalg.inv(demo_head.patient_from_frame())
     frame = patient @ lie[:3, :3].T + lie[:3, 3]
-    assert (frame > TEETH[0] - 1.1).all()
-    assert (frame < TEETH[1] + 1.1).all()
+    depth = teeth_distance(TEETH, frame)
+    assert depth.max() < 1.0
+    values = volume.array[tuple(changed[depth < -1.5].T)]
+    assert 1700 < values.mean() < 1900
 
 
 def test_holder_and_couch_stay_clear_of_the_head(volume: Volume, model: HeadModel) -> None:
@@ -206,7 +238,7 @@ class TestShippedModel:
         model = demo_head.load_head_model()
         assert model.people >= 50
         assert len((files("facegen_resources") / "demo_head.npz").read_bytes()) <= 6_000_000
-        assert model.teeth is not None
+        assert len(model.teeth) == 28
 
     def test_a_head_is_in_it(self) -> None:
         """A closed vault, a face in front, bone inside the skin, about as large as people are."""
