@@ -77,7 +77,7 @@ class Reconstruct:
         seconds = face.timings.get(face.method)
         text = (
             _tr("Computed on: {device}").format(device=face.device)
-            if seconds is None
+            if seconds is None or seconds < 0.1
             else _tr("Computed on: {device}, in {seconds:.1f} s").format(
                 device=face.device, seconds=seconds
             )

@@ -23,7 +23,7 @@ class Layer:
 
 DEFAULT_LAYERS = {
     "skull": Layer(True, 1.0, (0.86, 0.83, 0.76)),
-    "face": Layer(True, 0.60, (0.80, 0.60, 0.50)),
+    "face": Layer(True, 0.55, (0.80, 0.60, 0.50)),
 }
 
 

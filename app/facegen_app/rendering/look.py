@@ -46,6 +46,22 @@ def set_material(actor: vtkActor) -> None:
     surface.SetSpecularPower(14)
 
 
+def show_contours(actor: vtkActor) -> None:
+    """Let a translucent surface grow denser where it turns away from the viewer.
+
+    So the outline of a face stays readable over the skull while its middle lets the bone through;
+    an opaque surface is left as it is.  (The share is the squared sine of the angle of view.)
+    """
+    actor.GetShaderProperty().AddFragmentShaderReplacement(
+        "//VTK::Light::Impl",
+        True,
+        "//VTK::Light::Impl\n"
+        "  float turned = 1.0 - normalVCVSOutput.z * normalVCVSOutput.z;\n"
+        "  fragOutput0.a = min(1.0, fragOutput0.a * (1.0 + 1.2 * turned));\n",
+        False,
+    )
+
+
 def add_lights(renderer: vtkRenderer) -> None:
     """Light the head from the viewer's upper left, softly filled: fixed to the camera."""
     renderer.AutomaticLightCreationOff()

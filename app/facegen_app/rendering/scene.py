@@ -109,6 +109,7 @@ class Scene3D:
             name: _Layer(self._new_actor(colour))
             for name, colour in (("skull", looks.BONE), ("face", looks.FACE))
         }
+        looks.show_contours(self._layers["face"].actor)
         self._window = _offscreen_window()
         self._window.SetNumberOfLayers(2)
         self._window.AddRenderer(self._renderer)
