@@ -143,13 +143,13 @@ def test_two_rows_of_fourteen_stand_on_the_landmarks() -> None:
     assert len(TEETH) == 28
     upper = [tooth for tooth in TEETH if tooth.neck > tooth.bite]
     assert len(upper) == 14
-    assert min(tooth.bite for tooth in upper) > max(t.bite for t in TEETH if t not in upper)
+    lower = [tooth for tooth in TEETH if tooth.neck < tooth.bite]
+    assert min(tooth.bite for tooth in upper) > max(tooth.bite for tooth in lower)
     centres = np.array([tooth.centre for tooth in TEETH])
     assert np.allclose(sorted(centres[:, 0]), sorted(-centres[:, 0]))
     for code, at in POINTS.items():
-        inside = (
-            (np.array(at) + [0, 3.0, 0]) if code in ("pr", "id") else np.array(at) * [0.9, 1, 1]
-        )
+        inside = np.array(at) * [0.9, 1, 1]
+        inside[1] += 3.0 * (code in ("pr", "id"))
         inside[2] = -35.0 if at[2] > -40 else -45.0
         assert teeth_distance(TEETH, inside[None])[0] < 1.0, code
     assert teeth_distance(TEETH, np.array([[0, -40.0, -40]]))[0] > 5
