@@ -39,13 +39,12 @@ def command(
 
 def _headless(out: Path, *, overwrite: bool, as_json: bool) -> None:
     """Write the series, work it through and print what came of it."""
-    from facegen_inference.demo_head import make_demo_scan
-
     from facegen_app.casework.case_data import CaseData
     from facegen_app.casework.destination import check_destination
     from facegen_app.casework.export import Wanted
     from facegen_app.casework.job import Job
     from facegen_app.commands.reconstruct import run_and_show
+    from facegen_inference.demo_head import make_demo_scan
     from facegen_inference.provenance import timed
     from facegen_inference.reconstruct import Request, check_model
 

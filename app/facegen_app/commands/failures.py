@@ -18,17 +18,18 @@ def show(error: BaseException, command: str, *, as_json: bool) -> int:
     from facegen_app.errors import trouble_of
     from facegen_inference.errors import UserError
 
-    trouble = trouble_of(error)
-    status, advice = USER, trouble.advice
     if isinstance(error, UserError):
-        status = error.exit_status
+        if as_json:
+            say_data(error.as_data())
+        warn(str(error))
+        return error.exit_status
+    trouble = trouble_of(error)
+    status, kind, advice = USER, type(error).__name__, trouble.advice
     if trouble.report:
-        status = BUG
+        status, kind = BUG, "Bug"
         advice += f" It is in {write_report(trouble.report, command)}."
     if as_json:
-        kind = "Bug" if status == BUG else type(error).__name__
-        data = {"error": kind, "message": trouble.message, "advice": advice, "details": {}}
-        say_data(error.as_data() if isinstance(error, UserError) else data)
+        say_data({"error": kind, "message": trouble.message, "advice": advice, "details": {}})
     warn(f"{trouble.message} {advice}".strip())
     return status
 
