@@ -77,7 +77,8 @@ def test_no_placeholder_is_left(tracked: list[Path]) -> None:
 
 def test_nothing_of_one_machine_is_stored(tracked: list[Path]) -> None:
     """No absolute folder of a developer's machine, no package index, in any tracked text."""
-    places = r"(?<![\w.~>-])/(work|root|opt|home/\w+|Users/\w+|tmp)/\w"
+    # /home/anna is no one's: tests use it to show that reports hide such paths.
+    places = r"(?<![\w.~>-])/(?!home/anna/)(work|root|opt|home/\w+|Users/\w+|tmp)/\w"
     hosts = r"pythonhosted\.org|\bpypi\.org/simple|download\.pytorch\.org"
     assert not hits(tracked, places)
     assert not hits(tracked, hosts)
