@@ -65,16 +65,21 @@ def egg(radius: float, points: int = 24) -> Mesh:
         ],
         axis=-1,
     ).reshape(-1, 3)
-    row, column = np.meshgrid(np.arange(points - 1), np.arange(2 * points), indexing="ij")
-    here, right = row * 2 * points + column, row * 2 * points + (column + 1) % (2 * points)
-    below, across = here + 2 * points, right + 2 * points
-    triangles = np.concatenate(
-        [
-            np.stack([here, below, right], -1).reshape(-1, 3),
-            np.stack([right, below, across], -1).reshape(-1, 3),
-        ]
-    ).astype(np.int32)
-    return Mesh(radius * vertices, triangles)
+    vertices = np.concatenate([vertices, [[0.0, 0.0, 1.2], [0.0, 0.0, -1.2]]])
+    around_once = 2 * points
+    top, bottom = len(vertices) - 2, len(vertices) - 1
+    row, column = np.meshgrid(np.arange(points - 1), np.arange(around_once), indexing="ij")
+    here = row * around_once + column
+    right = row * around_once + (column + 1) % around_once
+    below, across = here + around_once, right + around_once
+    first, last = np.arange(around_once), np.arange(around_once) + (points - 1) * around_once
+    rings = [
+        np.stack([here, below, right], -1).reshape(-1, 3),
+        np.stack([right, below, across], -1).reshape(-1, 3),
+        np.stack([np.full_like(first, top), first, np.roll(first, -1)], -1),
+        np.stack([np.full_like(last, bottom), np.roll(last, -1), last], -1),
+    ]
+    return Mesh(radius * vertices, np.concatenate(rings).astype(np.int32))
 
 
 @pytest.fixture
