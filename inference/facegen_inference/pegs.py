@@ -61,6 +61,9 @@ SMOOTH_MM = 3.0
 STRAY_COSINE = 0.5
 """A bone normal that strays more than 60 degrees from the expected way is not followed."""
 NASAL_DEPTH_MM = (8.0, 45.0)
+NASAL_BONE_MM = (14.0, 36.0)
+"""Nasion to rhinion; in coarse scans the thin end of the nasal bones is lost and rhinion lies too
+high, which would make the nose far too long."""
 NASAL_TIP_SD_MM = 3.0
 """Spread given to the tip of the nose, an assumption: the rule states none that was read."""
 
@@ -189,7 +192,7 @@ def place_pegs(
 
 
 def nose_tip(points: dict[str, tuple[Point, float]]) -> Peg | None:
-    """Return a peg to the tip of the nose, or None where the bone it needs is missing.
+    """Return a peg to the tip of the nose, or None where bone it needs is missing or lost.
 
     Rynn, Wilkinson & Peters 2010 (doi 10.1007/s12024-009-9124-6): with X nasion-acanthion and
     Y rhinion-subspinale, pronasale lies 0.83 Y - 3.5 in front of the nasion-prosthion plane and
@@ -200,6 +203,8 @@ def nose_tip(points: dict[str, tuple[Point, float]]) -> Peg | None:
     if not all(code in points for code in needed):
         return None
     n, rhi, ss, pr, ans = (points[code][0] for code in needed)
+    if not NASAL_BONE_MM[0] <= float(np.linalg.norm(n - rhi)) <= NASAL_BONE_MM[1]:
+        return None
     x, y = float(np.linalg.norm(n - ans)), float(np.linalg.norm(rhi - ss))
     down = _unit((pr - n) * [0, 1, 1])
     forward = np.array([0.0, down[2], -down[1]])
@@ -210,6 +215,7 @@ def nose_tip(points: dict[str, tuple[Point, float]]) -> Peg | None:
     if not NASAL_DEPTH_MM[0] <= depth <= NASAL_DEPTH_MM[1]:
         return None
     direction = _unit(tip - ss)
-    confidence = min(points[code][1] for code in needed)
+    # Half the weight of a depth peg: one point must not draw the face out to a spike.
+    confidence = min(points[code][1] for code in needed) / 2
     length = float(np.linalg.norm(tip - ss))
     return Peg("prn", ss, direction, length, NASAL_TIP_SD_MM, confidence)

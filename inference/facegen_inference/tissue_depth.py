@@ -135,7 +135,7 @@ def pegs_on(
     tip = nose_tip(points)
     if tip is None:
         notes.append(
-            "The tip of the nose follows the mean face: the bone that predicts it is missing."
+            "The tip of the nose follows the mean face: bone that predicts it is missing or blurred."
         )
         return pegs, notes
     notes.append(

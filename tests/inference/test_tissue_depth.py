@@ -202,6 +202,8 @@ def test_the_nose_tip_follows_rynn():
     first = -95 - (0.83 * y - 3.5)
     second = -95 - (0.93 * y - 6.0)
     assert np.allclose(peg.tip(0), [0, (first + second) / 2, 28 - (0.9 * x - 2)])
+    blurred = {**points, "rhi": (np.array([0.0, -98, 18]), 1.0)}  # nasal bones lost
+    assert nose_tip(blurred) is None
     del points["ans"]
     assert nose_tip(points) is None
 

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from facegen_inference.atlas import load_atlas
+from facegen_inference.closest import ClosestOnSurface
+from facegen_inference.face import Profile
+from facegen_inference.frame import Frame
+from facegen_inference.landmarks import Landmark
+from facegen_inference.mean_face import build_steps
+from facegen_inference.methods import METHODS
+from facegen_inference.progress import silent
+from facegen_inference.reconstruct import Request
+from facegen_inference.skull import Skull
+from facegen_inference.surface import isosurface
+from facegen_inference.volume import Grid
+
+
+@pytest.fixture(scope="module")
+def mean_skull():
+    """The mean skull lying turned and moved in a scan, with its landmarks and frame."""
+    atlas = load_atlas()
+    matrix = np.eye(4)
+    matrix[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
+    matrix[:3, 3] = [200, -120, 900]
+    placed = Grid(atlas.grid.shape, matrix @ atlas.grid.patient_from_voxel)
+    mesh = isosurface(atlas.bone, placed.patient_from_voxel, 0.0)
+    skull = Skull(atlas.bone, placed, np.ones(atlas.grid.shape, dtype=bool), mesh)
+    landmarks = {}
+    for code, point in atlas.landmarks.items():
+        x, y, z = (matrix[:3, :3] @ point + matrix[:3, 3]).tolist()
+        landmarks[code] = Landmark(code, (x, y, z), "automatic", 0.9)
+    return skull, Frame(matrix, "given", 0.0, 1.0), landmarks
+
+
+def made(mean_skull, method, **request):
+    return METHODS[method](*mean_skull, Request(method=method, **request), silent)
+
+
+def rms_between(a, b):
+    return float(np.sqrt((ClosestOnSurface(b).query(a.vertices).distance ** 2).mean()))
+
+
+@pytest.mark.parametrize("method", ["mean-face", "tissue-depth"])
+def test_a_method_gives_a_face_over_the_mean_skull(mean_skull, method):
+    face = made(mean_skull, method)
+    atlas = load_atlas()
+    mean = isosurface(atlas.skin, mean_skull[0].grid.patient_from_voxel, 0.0)
+    assert face.method == method
+    assert rms_between(face.mesh, mean) < (0.5 if method == "mean-face" else 5.0)
+    assert {"spread_mm", "band50_mm", "band90_mm", "thickness_mm", "predicted"} <= set(
+        face.mesh.vertex_data
+    )
+    # Both profiles of the face are there, and its front: nothing was cut away by mistake.
+    frame = face.mesh.transformed(mean_skull[1].frame_from_patient).vertices
+    assert frame[:, 0].min() < -60
+    assert frame[:, 0].max() > 60
+    assert frame[:, 1].min() < -115
+    names = [variant.name for variant in face.variants]
+    assert names == ["thin", "average", "heavy"]
+    for n, one in enumerate(face.variants):
+        for other in face.variants[n + 1 :]:
+            assert rms_between(one.mesh, other.mesh) > 1.5
+
+
+def test_build_chooses_the_face_and_sex_has_no_influence(mean_skull):
+    plain = made(mean_skull, "mean-face", variants=3)
+    heavy = made(
+        mean_skull, "mean-face", variants=0, profile=Profile(sex="male", age=40, build="heavy")
+    )
+    assert rms_between(heavy.mesh, plain.variants[2].mesh) < 1e-6
+    assert heavy.variants == ()
+    assert any("heavy" in note for note in heavy.notes)
+    assert any("sex and age had no influence" in note for note in heavy.notes)
+
+
+def test_further_variants_differ_and_are_always_the_same():
+    steps = build_steps(12)
+    assert len(steps) == 12
+    assert len({round(v, 6) for v in steps.values()}) == 12
+    assert max(map(abs, steps.values())) < 1.7
+    assert build_steps(12) == steps
+    assert list(build_steps(2)) == ["thin", "average"]
