@@ -72,7 +72,9 @@ def test_resources_hold_no_code() -> None:
 
 
 def test_no_placeholder_is_left(tracked: list[Path]) -> None:
-    assert not hits(tracked, r"\b(TODO|FIXME|XXX|HACK)\b|raise NotImplementedError|(?i:lorem ipsum)")
+    assert not hits(
+        tracked, r"\b(TODO|FIXME|XXX|HACK)\b|raise NotImplementedError|(?i:lorem ipsum)"
+    )
 
 
 def test_nothing_of_one_machine_is_stored(tracked: list[Path]) -> None:
