@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 
 from PySide6.QtCore import QT_TRANSLATE_NOOP, Signal
 from PySide6.QtGui import QIntValidator
@@ -28,6 +29,9 @@ _BUILDS = (
     ("average", str(QT_TRANSLATE_NOOP("FacePanel", "Average"))),
     ("heavy", str(QT_TRANSLATE_NOOP("FacePanel", "Heavy"))),
 )
+
+_NOTE_LENGTH = 100
+"""Characters of a note that the panel shows; the whole is in its tooltip and in the report."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,9 @@ class FacePanel(Section):
 
     def show_notes(self, notes: Sequence[str]) -> None:
         """Show what is said of the face that was made."""
-        self._notes.setText("\n".join(notes[:2]))
+        self._notes.setText(
+            "\n".join(shorten(note, _NOTE_LENGTH, placeholder=" …") for note in notes[:2])
+        )
         self._notes.setToolTip("\n".join(notes))
         self._notes.setVisible(bool(notes))
 
