@@ -135,7 +135,7 @@ def pegs_on(
     tip = nose_tip(points)
     if tip is None:
         notes.append(
-            "The tip of the nose follows the mean face: bone that predicts it is missing or blurred."
+            "The tip of the nose follows the mean face: its bone is missing or blurred."
         )
         return pegs, notes
     notes.append(
