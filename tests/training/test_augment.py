@@ -11,8 +11,16 @@ from facegen_training.config import AugmentConfig
 from facegen_training.prepare import Dataset
 
 STILL = AugmentConfig(
-    mirror=0, rotation_deg=0, shift_mm=0, scale=0, bend_mm=0, level_mm=0, mandible=0, teeth=0,
-    hole=0, crop=0,
+    mirror=0,
+    rotation_deg=0,
+    shift_mm=0,
+    scale=0,
+    bend_mm=0,
+    level_mm=0,
+    mandible=0,
+    teeth=0,
+    hole=0,
+    crop=0,
 )
 
 
