@@ -54,6 +54,8 @@ FOUND_MM = 5.0
 """A point with no bone within this distance of where it should be is inferred, not found."""
 REACH_MM = 6.0
 """How far an extreme may be from where the deformed mean skull has it."""
+LONG_REACH_MM = {"rhi": 12.0}
+"""The same for points that the mean skull, averaged over coarse scans, has too near."""
 MEAN_SKULL_MM = 3.6
 """Residual of the rigid placement above which the frame is in doubt (see `_check_fit`)."""
 UPRIGHT_SCORE = 0.5
@@ -193,7 +195,7 @@ def _place(skull: Skull, frame_from_patient: NDArray[np.float64], progress: Prog
     scanned = map_coordinates(observed.astype(np.float32), voxel, order=1, mode="constant") > 0.5
     found: Landmarks = {}
     for code, point, was_scanned in zip(codes, there, scanned, strict=True):
-        spot, gap = _on_bone(point, EXTREMES.get(code), surface, tree)
+        spot, gap = _on_bone(point, code, surface, tree)
         bone_there = bool(was_scanned) and gap <= FOUND_MM
         place = (spot if bone_there else point) @ patient_from_frame[:3, :3].T
         x, y, z = (float(v) for v in place + patient_from_frame[:3, 3])
@@ -206,20 +208,21 @@ def _place(skull: Skull, frame_from_patient: NDArray[np.float64], progress: Prog
 
 def _on_bone(
     point: NDArray[np.float64],
-    extreme: tuple[float, float, float] | None,
+    code: str,
     surface: NDArray[np.float64],
     tree: cKDTree,
 ) -> tuple[NDArray[np.float64], float]:
     """Return the bone surface point meant by a landmark, and how far bone is from `point`."""
     gap, nearest = tree.query(point)
-    if extreme is None:
+    if code not in EXTREMES:
         return surface[nearest], float(gap)
-    near = surface[tree.query_ball_point(point, REACH_MM)]
+    extreme, reach = EXTREMES[code], LONG_REACH_MM.get(code, REACH_MM)
+    near = surface[tree.query_ball_point(point, reach)]
     if len(near) == 0:
         return surface[nearest], float(gap)
     direction = np.array(extreme) / np.linalg.norm(extreme)
     offset = near - point
-    merit = offset @ direction - (offset**2).sum(axis=1) / (2 * REACH_MM)
+    merit = offset @ direction - (offset**2).sum(axis=1) / (2 * reach)
     return near[int(np.argmax(merit))], float(gap)
 
 

@@ -43,4 +43,4 @@ class Frame:
     @property
     def frame_from_patient(self) -> NDArray[np.float64]:
         """4×4 inverse of `patient_from_frame`."""
-        return np.linalg.inv(self.patient_from_frame)
+        return np.asarray(np.linalg.inv(self.patient_from_frame), dtype=np.float64)

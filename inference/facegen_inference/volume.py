@@ -34,7 +34,7 @@ class Grid:
     @property
     def voxel_from_patient(self) -> NDArray[np.float64]:
         """4×4 inverse of `patient_from_voxel`."""
-        return np.linalg.inv(self.patient_from_voxel)
+        return np.asarray(np.linalg.inv(self.patient_from_voxel), dtype=np.float64)
 
     def patient_points(self, voxels: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map (N, 3) voxel coordinates (k, j, i) to (N, 3) LPS mm."""
