@@ -102,9 +102,8 @@ def surface_points(distance: NDArray[np.float32], grid: Grid, count: int) -> Poi
     near = np.argwhere(np.abs(distance) < 0.6 * grid.spacing.max())
     if len(near) == 0:
         return np.zeros((0, 3))
-    step = max(1, len(near) // count)
-    voxels = near[np.random.default_rng(0).permutation(len(near))[: len(near) // step or 1]]
-    voxels = voxels[:count].astype(np.float64)
+    chosen = np.random.default_rng(0).permutation(len(near))[:count]
+    voxels = near[chosen].astype(np.float64)
     value = map_coordinates(distance, voxels.T, order=1)
     gradient = np.stack(
         [
