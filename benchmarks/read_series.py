@@ -49,7 +49,7 @@ def read_with_facegen(folder: Path) -> int:
 
 def read_with_simpleitk(folder: Path) -> int:
     """Read the way SimpleITK's documentation shows; return the volume's bytes."""
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder)))

@@ -8,7 +8,6 @@ orbitalia where they were found, else from the rigid placement.  What is doubtfu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +18,19 @@ from facegen_inference.atlas import load_atlas
 from facegen_inference.deformation import carried, deform
 from facegen_inference.errors import FrameUnsure, NoHeadFound
 from facegen_inference.frame import Frame
+from facegen_inference.head_pose import mean_skull
 from facegen_inference.landmarks import Landmark, Landmarks
 from facegen_inference.progress import Progress, silent
 from facegen_inference.registration import (
     HeadFit,
-    Template,
+    Points,
     find_head,
     judge,
     refine,
     surface_points,
 )
 from facegen_inference.skull import Skull
-from facegen_inference.volume import resample
+from facegen_inference.volume import Grid, resample
 
 FRAME_CODES = ("po-L", "po-R", "or-L", "or-R")
 
@@ -60,16 +60,10 @@ MEAN_SKULL_MM = 3.6
 """Residual of the rigid placement above which the frame is in doubt (see `_check_fit`)."""
 UPRIGHT_SCORE = 0.5
 """An upright placement this good is believed without trying the other ways round."""
+UPRIGHT_COSINE = 0.2
+"""Cosine between the file's axes and the frame's below which the head lies another way."""
 TURN_DEGREES = 9.0
 """Landmarks and rigid placement may disagree about the frame by this much."""
-
-
-@cache
-def atlas_template() -> Template:
-    """Return the mean skull as a template for registration."""
-    atlas = load_atlas()
-    known = np.where(atlas.bone_people > 0, atlas.bone, np.float32(40.0))
-    return Template.from_field(np.asarray(known, dtype=np.float32), atlas.grid)
 
 
 def frankfurt(points: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -91,8 +85,8 @@ def frankfurt(points: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
 def locate(skull: Skull) -> list[HeadFit]:
     """Lay the mean skull on the bone; fits best first.
 
-    The file's own axes are believed first; every other way round is tried only when the upright
-    placement is poor, and wins only when it is clearly better.
+    The placement that `make_skull` found is refined first; a poor one is sought anew, the file's
+    own axes believed first and every other way round tried only when that is poor too.
 
     Raises
     ------
@@ -100,9 +94,13 @@ def locate(skull: Skull) -> list[HeadFit]:
         When there is almost no bone, or nothing that resembles a skull.
     """
     points = surface_points(skull.distance, skull.grid, 7000)
-    fits = find_head(points, atlas_template(), skull.grid)
+    if skull.placed is not None:
+        fit = _refined(points, skull.grid, skull.placed)
+        if fit.score >= UPRIGHT_SCORE and fit.frame_from_patient[2, 2] > UPRIGHT_COSINE:
+            return [fit]
+    fits = find_head(points, mean_skull(), skull.grid)
     if not fits or fits[0].score < UPRIGHT_SCORE:
-        others = find_head(points, atlas_template(), skull.grid, every_way=True)
+        others = find_head(points, mean_skull(), skull.grid, every_way=True)
         fits = sorted(fits + others, key=lambda f: -f.score)
     advice = "Choose a CT of a head, or crop the scan to the head."
     if not fits:
@@ -146,7 +144,8 @@ def find_landmarks_and_frame(
     by_hand = {c: np.array(p.position) for c, p in given.items() if c in FRAME_CODES}
     if _enough(by_hand):
         start = np.asarray(np.linalg.inv(frankfurt(by_hand)), dtype=np.float64)
-        fit = _refined(skull, start)
+        points = surface_points(skull.distance, skull.grid, 7000)
+        fit = _refined(points, skull.grid, start)
     else:
         fits = locate(skull)
         fit = fits[0]
@@ -164,11 +163,9 @@ def _enough(points: dict[str, NDArray[np.float64]]) -> bool:
     return {"po-L", "po-R"} <= points.keys() and bool({"or-L", "or-R"} & points.keys())
 
 
-def _refined(skull: Skull, start: NDArray[np.float64]) -> HeadFit:
-    points = surface_points(skull.distance, skull.grid, 7000)
-    template = atlas_template()
-    matrix = refine(points, template, start, (6, 4))
-    return judge(points, template, matrix, skull.grid)
+def _refined(points: Points, grid: Grid, start: NDArray[np.float64]) -> HeadFit:
+    matrix = refine(points, mean_skull(), start, (9, 6, 4))
+    return judge(points, mean_skull(), matrix, grid)
 
 
 def _place(skull: Skull, frame_from_patient: NDArray[np.float64], progress: Progress) -> Landmarks:
@@ -182,7 +179,7 @@ def _place(skull: Skull, frame_from_patient: NDArray[np.float64], progress: Prog
         skull.observed, skull.grid.patient_from_voxel, atlas.grid, 0.0, patient_from_frame
     )
     observed = (bone < 998) & (seen > 0.99)
-    mean = atlas_template().distance
+    mean = mean_skull().distance
     subject = np.where(observed, np.clip(bone, -40, 40), mean).astype(np.float32)
     field, field_grid = deform(mean, subject, atlas.grid)
     progress(0.8, "placing landmarks")
@@ -255,7 +252,7 @@ def _check_fit(fit: HeadFit, landmarks: Landmarks) -> None:
         "covered": round(fit.covered, 2),
     }
     up = fit.frame_from_patient[:3, :3]
-    if up[2, 2] < 0.2 or up[1, 1] < 0.2:
+    if up[2, 2] < UPRIGHT_COSINE or up[1, 1] < UPRIGHT_COSINE:
         raise _Unsure(
             "The head seems to lie another way than the file says (upside down, or facing back)."
         ).error(landmarks, **values)

@@ -30,7 +30,7 @@ RAW_SYNTAXES = (_IMPLICIT, "1.2.840.10008.1.2.1", _DEFLATED, _BIG_ENDIAN)
 """Transfer syntaxes whose pixel values are not compressed by themselves."""
 
 
-class _Unusual(Exception):  # noqa: N818
+class _Unusual(Exception):
     """The file is for pydicom."""
 
 

@@ -53,7 +53,7 @@ CT_IMAGES = (
 _PICKER = Picker(_KEYWORDS)
 
 
-class NotDicom(Exception):  # noqa: N818
+class NotDicom(Exception):
     """The file is not DICOM."""
 
 

@@ -16,7 +16,7 @@ LOWEST_HU = -1024
 _SAMPLES = 2_000_000
 
 
-class NotACt(ScanError):  # noqa: N818
+class NotACt(ScanError):
     """The values or the header are not those of a CT."""
 
 

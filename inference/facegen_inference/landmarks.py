@@ -71,7 +71,5 @@ def read_landmarks(path: Path) -> Landmarks:
                 code, (x, y, z), row.get("provenance", "manual"), float(row.get("confidence", 1.0))
             )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path.name} is not a landmarks file.", advice, reason=error
-        ) from error
+        raise UserError(f"{path.name} is not a landmarks file.", advice, reason=error) from error
     return found

@@ -44,6 +44,9 @@ class Skull:
         The bone level used; NaN for a mesh.
     notes
         Sentences about what was removed or doubtful.
+    placed
+        4×4 LPS mm → frame mm: how the head was laid on the mean skull while its bone was told from
+        the rest, roughly; None where that was not needed.
     """
 
     distance: NDArray[np.float32]
@@ -53,6 +56,7 @@ class Skull:
     parts: dict[str, Presence] = field(default_factory=dict)
     level_hu: float = float("nan")
     notes: tuple[str, ...] = ()
+    placed: NDArray[np.float64] | None = None
 
 
 def make_skull(volume: Volume, progress: Progress = silent) -> Skull:
@@ -89,7 +93,16 @@ def make_skull(volume: Volume, progress: Progress = silent) -> Skull:
     mesh = _display_mesh(distance, grid)
     parts = find_parts(_evidence(volume, head), mean_skull().surface)
     progress(1.0, "Skull ready")
-    return Skull(distance, grid, observed, mesh, parts, head.level, _remarks(parts))
+    return Skull(
+        distance,
+        grid,
+        observed,
+        mesh,
+        parts,
+        head.level,
+        _remarks(parts),
+        placed=head.fit.frame_from_patient,
+    )
 
 
 def _evidence(volume: Volume, head: HeadBone) -> BoneEvidence:

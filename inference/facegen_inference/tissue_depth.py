@@ -134,9 +134,7 @@ def pegs_on(
         notes.append(f"No bone was found for {', '.join(missing)}: no peg there.")
     tip = nose_tip(points)
     if tip is None:
-        notes.append(
-            "The tip of the nose follows the mean face: its bone is missing or blurred."
-        )
+        notes.append("The tip of the nose follows the mean face: its bone is missing or blurred.")
         return pegs, notes
     notes.append(
         "The tip of the nose follows Rynn, Wilkinson & Peters 2010 (coefficients read second-hand)."

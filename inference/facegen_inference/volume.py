@@ -1,4 +1,4 @@
-"""A CT volume: Hounsfield values and where they are, in millimetres; never one without the other."""
+"""A CT volume: Hounsfield values and where they are in millimetres, never one without the other."""
 
 from __future__ import annotations
 
@@ -168,7 +168,13 @@ def resample(
     matrix = np.linalg.inv(patient_from_voxel) @ to_source @ target.patient_from_voxel
     return np.asarray(
         affine_transform(
-            np.asarray(array, dtype=np.float32), matrix[:3, :3], matrix[:3, 3],
-            output_shape=target.shape, order=1, mode="constant", cval=fill, output=np.float32,
+            np.asarray(array, dtype=np.float32),
+            matrix[:3, :3],
+            matrix[:3, 3],
+            output_shape=target.shape,
+            order=1,
+            mode="constant",
+            cval=fill,
+            output=np.float32,
         )
     )

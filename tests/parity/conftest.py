@@ -49,8 +49,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def card_of(data: Dataset, network: SkullToFace):  # type: ignore[no-untyped-def]
     row = ErrorRow(
-        method="neural", people=2, mean_mm=2.0, median_mm=1.5, p95_mm=6.0,
-        below_2mm_percent=60, below_2_5mm_percent=70,
+        method="neural",
+        people=2,
+        mean_mm=2.0,
+        median_mm=1.5,
+        p95_mm=6.0,
+        below_2mm_percent=60,
+        below_2_5mm_percent=70,
     )
     calibration = Calibration(factor50=1.1, factor90=1.2, people=2, note="synthetic")
     return make_card(data, network, "tiny", "0.0.1", False, (row,), "synthetic", calibration)
