@@ -25,17 +25,22 @@ BEHIND_MM = 4.0
 
 
 def up_matrix(count: int) -> Tensor:
-    """Return the (2·count, count) matrix of Catmull-Rom interpolation to half the spacing.
+    """Return the (2·count, count) matrix that brings samples to half their spacing.
 
-    New samples lie a quarter of a spacing to either side of each old one; ends are repeated.
+    Catmull-Rom interpolation, a quarter of a spacing to either side of each sample, after a
+    binomial filter (1 2 1)/4: at every other sample the scans hold only noise, which would stand
+    on the face as ripples.  Ends are repeated.
     """
     near = np.array([-0.0703125, 0.8671875, 0.2265625, -0.0234375])  # at a quarter of the way
     matrix = np.zeros((2 * count, count), dtype=np.float32)
+    smooth = np.zeros((count, count), dtype=np.float32)
     for n in range(count):
         for tap, weight in zip((-1, 0, 1, 2), near, strict=True):
             matrix[2 * n + 1, np.clip(n + tap, 0, count - 1)] += weight
             matrix[2 * n, np.clip(n - tap, 0, count - 1)] += weight
-    return torch.from_numpy(matrix)
+        for tap, weight in zip((-1, 0, 1), (0.25, 0.5, 0.25), strict=True):
+            smooth[n, np.clip(n + tap, 0, count - 1)] += weight
+    return torch.from_numpy(matrix @ smooth)
 
 
 class ChannelNorm(nn.Module):
