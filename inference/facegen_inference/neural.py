@@ -54,14 +54,20 @@ def predict_face(
     with timed(timings, "preprocess"):
         grid = preprocess(skull, frame, model.spec)
 
+    meshes: dict[bytes, Mesh] = {}
+
     def made(latent: NDArray[np.float32], report: Progress) -> Mesh:
+        if latent.tobytes() in meshes:
+            return meshes[latent.tobytes()]
         with timed(timings, "network"):
             distance, spread = model.run(grid, latent, device, report)
         with timed(timings, "surface"):
             factors = (model.card.calibration.factor50, model.card.calibration.factor90)
-            return face_from_field(
+            mesh = face_from_field(
                 distance, spread, model.spec.grid, skull, frame, landmarks, factors
             )
+        meshes[latent.tobytes()] = mesh
+        return mesh
 
     chosen = BUILD_SD.get(request.profile.build, 0.0)
     wanted = latents(model.latent_size, request.variants, request.seed)
