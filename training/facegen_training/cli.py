@@ -89,7 +89,7 @@ def export(
     import numpy as np
 
     from facegen_training.calibrate import calibrate
-    from facegen_training.checkpoint import newest_checkpoint
+    from facegen_training.checkpoint import load_linear, newest_checkpoint
     from facegen_training.export import export as write
     from facegen_training.export import make_card, network_of_run, read_held_out
     from facegen_training.prepare import read_dataset
@@ -100,9 +100,8 @@ def export(
         raise UserError("The run has no checkpoint yet.", "Run facegen-train fit first.")
     network = network_of_run(data, checkpoint)
     table, note = read_held_out(held_out)
-    card = make_card(
-        data, network, name, model_version, ship, table, note, calibrate(data, network)
-    )
+    bands = calibrate(data, network, load_linear(run / "linear.safetensors"))
+    card = make_card(data, network, name, model_version, ship, table, note, bands)
     rows = [*data.rows("validation"), *data.rows("train")][:2]
     examples = np.stack([data.fields(row)[:2].numpy() for row in rows])
     parity = write(network, card, examples, out)

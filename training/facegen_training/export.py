@@ -38,6 +38,12 @@ from facegen_training.sources import cleared_sources
 OPSET = 20
 PARITY_MEAN_MM = 1e-3
 PARITY_MAX_MM = 0.05
+POPULATION = {
+    "OpenKBP": "Adults planned for radiotherapy of head and neck cancer, CT voxels of 3.8 to "
+    "5.4 mm, often without the vertex.",
+    "Visible Human Female": "A woman of 59, CT voxels of 1 mm.",
+    "synthetic": "Egg-shaped heads that never were.",
+}
 LATENT_NAMES = ("build, thin to heavy", "second direction", "third direction")
 
 
@@ -109,9 +115,8 @@ def make_card(
         version=version,
         training_population=Population(
             people=len(train),
-            description="Head CTs of adults; the OpenKBP people are patients planned for "
-            "radiotherapy of head and neck cancer, with voxels of 3.8 to 5.4 mm; "
-            "the Visible Human is a woman of 59. Sex, age and build are not labelled.",
+            description=" ".join(POPULATION.get(name, f"{name}: not described.") for name in counts)
+            + " Sex, age and build are not labelled.",
             counts=dict(counts),
         ),
         held_out=held_out,
