@@ -31,10 +31,15 @@ class ErrorRow(_Strict):
 
 
 class Calibration(_Strict):
-    """How the predicted spread becomes bands; factors of 1 mean a plain Gaussian."""
+    """How the predicted spread becomes bands; factors of 1 mean a plain Gaussian.
+
+    ``offset_mm`` is already in the model's distances: by how much they were raised so that the
+    people it was measured on are neither too full nor too thin on average.
+    """
 
     factor50: float = Field(gt=0, lt=10)
     factor90: float = Field(gt=0, lt=10)
+    offset_mm: float = Field(default=0.0, gt=-5, lt=5)
     people: int = Field(ge=0)
     note: str = Field(max_length=1000)
 

@@ -88,7 +88,7 @@ def export(
     """Write one ONNX file with preprocessing and card, compared with the network."""
     import numpy as np
 
-    from facegen_training.calibrate import calibrate
+    from facegen_training.calibrate import calibrate, fullness
     from facegen_training.checkpoint import load_linear, newest_checkpoint
     from facegen_training.export import export as write
     from facegen_training.export import make_card, network_of_run, read_held_out
@@ -100,6 +100,7 @@ def export(
         raise UserError("The run has no checkpoint yet.", "Run facegen-train fit first.")
     network = network_of_run(data, checkpoint)
     table, note = read_held_out(held_out)
+    network.offset_mm = fullness(data, network)
     bands = calibrate(data, network, load_linear(run / "linear.safetensors"))
     card = make_card(data, network, name, model_version, ship, table, note, bands)
     rows = [*data.rows("validation"), *data.rows("train")][:2]

@@ -141,6 +141,7 @@ class SkullToFace(nn.Module):
         self.spec = spec
         self.shape = tuple(n // POOL for n in spec.shape)
         self.influence_mm = 12.0
+        self.offset_mm = 0.0
         rows_in_front = int((coarse_points(spec)[0, :, 0, 1] < BEHIND_MM).sum())
         self.front = min(max(2 * round(rows_in_front / 2), 4), self.shape[1])
         voxels = int(np.prod(self.shape))
@@ -228,7 +229,7 @@ class SkullToFace(nn.Module):
         bone = bone * observed + clip * (1 - observed)
         distance, spread = self.coarse(bone, observed, self.linear(bone, observed))
         moved = latent @ self.latent_fields.float()
-        distance = distance + moved.reshape(distance.shape)
+        distance = distance + moved.reshape(distance.shape) + self.offset_mm
         return (
             self._upsampled(distance).clamp(-clip, clip),
             self._upsampled(spread).clamp(LEAST_SPREAD_MM, MOST_SPREAD_MM),
