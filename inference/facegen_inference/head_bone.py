@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from facegen_inference.atlas import load_atlas
 from facegen_inference.bone import BoneLevels, bone_voxels, metal_slices, opened
 from facegen_inference.errors import NoHeadFound
 from facegen_inference.head import Box, head_box
@@ -27,6 +28,13 @@ FAR_MM = 16.0
 
 STREAK_MM = 6.0
 """In slices with metal, thin bone farther outside the mean skull than this is a streak."""
+
+
+STRAP_MM, STRAP_RADIUS_MM, STRAP_FLOOR_MM, STRAP_DEPTH_MM = 5.0, 1.6, -20.0, 8.0
+"""Strands thinner than two radii this far outside the mean skull, above the mouth (frame height)
+and at most so deep under the mean skin, are straps, tubes or jewellery."""
+_SCRAP_MM3, _SCRAP_MM = 600.0, 2.5
+"""A loose piece this small, this far outside the mean skull, is what is left of one."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ def find_head_bone(volume: Volume, levels: BoneLevels) -> HeadBone:
         raise NoHeadFound("The bone in the scan is not that of a head.", advice, score=score)
     index = np.argwhere(bone)
     frame = in_frame(volume.grid.patient_points((index + start).astype(np.float64)), fit)
-    for rule in (_no_streak, _of_head):
+    for rule in (_no_streak, _no_strap, _of_head):
         stays = rule(volume.array[box], bone, index, frame, volume.spacing)
         bone[tuple(index[~stays].T)] = False
         index, frame = index[stays], frame[stays]
@@ -163,6 +171,32 @@ def _no_streak(
     return np.asarray(~slices[index[:, 0]] | likely)
 
 
+def _no_strap(
+    array: NDArray[np.int16],
+    bone: NDArray[np.bool_],
+    index: NDArray[np.intp],
+    frame: Points,
+    spacing: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Return which bone voxels are no strap, tube or jewellery beside the head, (N,)."""
+    del array
+    off = (_outside(frame) > STRAP_MM) & (frame[:, 2] > STRAP_FLOOR_MM)
+    off[off] = _over_skin(frame[off]) > -STRAP_DEPTH_MM
+    if not off.any():
+        return np.ones(len(index), dtype=bool)
+    slices = np.zeros(bone.shape[0], dtype=bool)
+    slices[index[off, 0]] = True
+    solid = opened(bone, spacing, slices, STRAP_RADIUS_MM, hollow=True)[tuple(index.T)]
+    return np.asarray(~off | solid)
+
+
+def _over_skin(frame: Points) -> NDArray[np.float64]:
+    """Return the distance outside the mean skin, mm, negative inside; far outside off its grid."""
+    atlas = load_atlas()
+    voxel = atlas.grid.voxel_points(frame).T
+    return np.asarray(ndimage.map_coordinates(atlas.skin, voxel, order=1, cval=99.0))
+
+
 def _outside(frame: Points) -> NDArray[np.float64]:
     """Return the distance outside the mean skull's bone, mm; 0 in the cranial cavity."""
     value, _ = mean_skull().sample(frame)
@@ -194,7 +228,8 @@ def _pieces_of_head(
         where = frame[members]
         middle = np.median(where, axis=0)
         neck = middle[2] < -55 and abs(middle[0]) < 38 and np.percentile(where[:, 1], 5) > -60
-        close = np.median(far[members]) < 8
+        near = np.median(far[members])
+        close = near < (_SCRAP_MM if size[n] * voxel_mm3 < _SCRAP_MM3 else 8)
         jaw = size[n] * voxel_mm3 > 4000 and _jaw(middle[None])[0]
         kept[n] = not neck and bool(close or jaw)
     return kept
