@@ -70,9 +70,7 @@ def plane_angle(a, b) -> float:
     return float(np.degrees(np.arccos(np.clip(a[:3, 2] @ b[:3, 2], -1, 1))))
 
 
-@pytest.mark.parametrize(
-    ("seed", "turn"), [(1, (0, 0, 0)), (2, (18, -8, 12)), (3, (-22, 6, -15))]
-)
+@pytest.mark.parametrize(("seed", "turn"), [(1, (0, 0, 0)), (2, (18, -8, 12)), (3, (-22, 6, -15))])
 def test_landmarks_of_a_warped_and_turned_head(seed, turn):
     u, placed = smooth_warp(seed, 3.0), pose(*turn)  # about 9 mm RMS at the landmarks
     landmarks, frame = find_landmarks_and_frame(mean_skull_as_patient(u, placed))
@@ -91,7 +89,9 @@ def test_landmarks_of_a_warped_and_turned_head(seed, turn):
 
 def test_missing_mandible_is_inferred_not_found():
     skull = mean_skull_as_patient(
-        smooth_warp(4, 2.0), pose(), keep=lambda p: (p[:, 2] > -44) & ((p[:, 2] > -30) | (p[:, 1] < -60))
+        smooth_warp(4, 2.0),
+        pose(),
+        keep=lambda p: (p[:, 2] > -44) & ((p[:, 2] > -30) | (p[:, 1] < -60)),
     )
     landmarks, _ = find_landmarks_and_frame(skull)
     for code in ("me", "pg", "go-L", "go-R", "mmb-L"):

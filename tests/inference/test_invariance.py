@@ -39,8 +39,12 @@ def resampled(volume: Volume, spacing: float, turn=None) -> Volume:
     pull = np.eye(4) if turn is None else np.linalg.inv(turn)
     to_voxel = np.linalg.inv(volume.patient_from_voxel) @ pull @ matrix
     array = affine_transform(
-        volume.array.astype(np.float32), to_voxel[:3, :3], to_voxel[:3, 3],
-        output_shape=tuple(count), order=1, cval=-1000,
+        volume.array.astype(np.float32),
+        to_voxel[:3, :3],
+        to_voxel[:3, 3],
+        output_shape=tuple(count),
+        order=1,
+        cval=-1000,
     )
     return Volume(np.round(array).astype(np.int16), matrix)
 
