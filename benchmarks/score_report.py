@@ -23,6 +23,9 @@ COARSE = "OpenKBP"
 RESAMPLES = 4000
 LANDMARKS = ("pronasale", "subnasale", "pogonion")
 
+NOTES = Path(__file__).with_name("validation_notes.md")
+"""What was done by hand and must be known to read the numbers."""
+
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Return mean and 95 % bootstrap interval over people (4000 resamples, fixed seed)."""
@@ -375,6 +378,7 @@ def write_report(
         "One source of coarse scans, patients of radiotherapy, without labels of sex, age or "
         "ancestry; one sharp head. Scans lie supine. Experts' published blind tests (54–77 % "
         "within 2.5 mm) are of other people by other protocols and cannot be compared directly.",
+        NOTES.read_text(encoding="utf-8").strip(),
     ]
     text = "\n\n".join(s for s in sections if s)
     (out / "validation.md").write_text(text + "\n", encoding="utf-8")

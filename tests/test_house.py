@@ -146,7 +146,7 @@ def test_a_planted_import_is_caught(tmp_path: Path, module: str, line: str, brok
 
 
 BLOCKED = ("torch", "monai", "lightning", "PySide6", "onnx", "onnxscript", "onnxruntime",
-           "openvino", "matplotlib", "pyvista", "blosc2", "safetensors", "tensorboard")  # fmt: skip
+           "matplotlib", "pyvista", "blosc2", "safetensors", "tensorboard")  # fmt: skip
 
 
 def test_the_core_and_the_command_need_no_extra() -> None:
@@ -173,7 +173,7 @@ def test_the_command_line_starts_without_qt_or_vtk() -> None:
     """Starting the command must stay quick: nothing heavy comes in before a command needs it."""
     code = (
         "import sys, facegen_app.cli\n"
-        "heavy = {'PySide6', 'vtkmodules', 'onnxruntime', 'openvino', 'torch', 'reportlab'}\n"
+        "heavy = {'PySide6', 'vtkmodules', 'onnxruntime', 'torch', 'reportlab'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -29,7 +29,6 @@ PACKAGES = (
     "vtk",
     "onnxruntime",
     "onnxruntime-gpu",
-    "openvino",
     "reportlab",
 )
 _CHUNK = 1 << 20
