@@ -30,18 +30,35 @@ class ErrorRow(_Strict):
     below_2_5mm_percent: float = Field(ge=0, le=100)
 
 
+SHARP_VOXEL_MM, COARSE_VOXEL_MM = 1.0, 3.8
+"""Voxel sides between which bone goes from sharp to as blurred as in the training scans."""
+
+
 class Calibration(_Strict):
     """How the predicted spread becomes bands; factors of 1 mean a plain Gaussian.
 
     ``offset_mm`` is already in the model's distances: by how much they were raised so that the
-    people it was measured on are neither too full nor too thin on average.
+    people it was measured on are neither too full nor too thin on average.  ``sharp_mm`` is how
+    much deeper the model puts the skin on a scan of `SHARP_VOXEL_MM` than on the same scan
+    coarsened to voxels like those it learned from; the program takes it back (`raised_mm`).
     """
 
     factor50: float = Field(gt=0, lt=10)
     factor90: float = Field(gt=0, lt=10)
     offset_mm: float = Field(default=0.0, gt=-5, lt=5)
+    sharp_mm: float = Field(default=0.0, ge=0, lt=5)
     people: int = Field(ge=0)
     note: str = Field(max_length=1000)
+
+
+def raised_mm(calibration: Calibration, voxel_mm: float) -> float:
+    """Return by how much to raise the skin over a scan whose coarsest voxel side is `voxel_mm`.
+
+    All of ``sharp_mm`` up to `SHARP_VOXEL_MM`, nothing from `COARSE_VOXEL_MM` on, in proportion
+    between them.
+    """
+    share = (COARSE_VOXEL_MM - voxel_mm) / (COARSE_VOXEL_MM - SHARP_VOXEL_MM)
+    return calibration.sharp_mm * min(max(share, 0.0), 1.0)
 
 
 class Population(_Strict):

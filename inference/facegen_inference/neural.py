@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from facegen_inference.card import raised_mm
 from facegen_inference.face import Face, Variant
 from facegen_inference.face_surface import face_from_field
 from facegen_inference.frame import Frame
@@ -62,6 +63,7 @@ def predict_face(
         with timed(timings, "network"):
             distance, spread = model.run(grid, latent, device, report)
         with timed(timings, "surface"):
+            distance = distance - np.float32(raised_mm(model.card.calibration, skull.voxel_mm))
             factors = (model.card.calibration.factor50, model.card.calibration.factor90)
             mesh = face_from_field(
                 distance, spread, model.spec.grid, skull, frame, landmarks, factors

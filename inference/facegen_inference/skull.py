@@ -47,6 +47,8 @@ class Skull:
     placed
         4×4 LPS mm → frame mm: how the head was laid on the mean skull while its bone was told from
         the rest, roughly; None where that was not needed.
+    voxel_mm
+        The scan's coarsest voxel side; 1 for a mesh.
     """
 
     distance: NDArray[np.float32]
@@ -57,6 +59,7 @@ class Skull:
     level_hu: float = float("nan")
     notes: tuple[str, ...] = ()
     placed: NDArray[np.float64] | None = None
+    voxel_mm: float = 1.0
 
 
 def make_skull(volume: Volume, progress: Progress = silent) -> Skull:
@@ -102,6 +105,7 @@ def make_skull(volume: Volume, progress: Progress = silent) -> Skull:
         head.level,
         _remarks(parts),
         placed=head.fit.frame_from_patient,
+        voxel_mm=float(volume.spacing.max()),
     )
 
 

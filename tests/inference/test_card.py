@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from facegen_inference.card import ModelCard, read_card
+from facegen_inference.card import Calibration, ModelCard, raised_mm, read_card
 from facegen_inference.errors import ModelError
 
 CARD: dict[str, object] = {
@@ -84,3 +84,10 @@ def test_cards_cannot_be_changed() -> None:
     card = ModelCard.model_validate(CARD)
     with pytest.raises(ValueError, match="frozen"):
         card.name = "other"
+
+
+def test_a_sharp_scan_is_raised_and_a_coarse_one_is_not():
+    calibration = Calibration(factor50=1, factor90=1, people=1, note="", sharp_mm=1.4)
+    assert raised_mm(calibration, 0.45) == raised_mm(calibration, 1.0) == pytest.approx(1.4)
+    assert raised_mm(calibration, 2.4) == pytest.approx(0.7)
+    assert raised_mm(calibration, 3.8) == raised_mm(calibration, 5.0) == 0

@@ -33,7 +33,9 @@ def fullness(data: Dataset, network: SkullToFace) -> float:
 
 
 @torch.no_grad()
-def calibrate(data: Dataset, network: SkullToFace, linear: LinearFit) -> Calibration:
+def calibrate(
+    data: Dataset, network: SkullToFace, linear: LinearFit, sharp_mm: float = 0.0
+) -> Calibration:
     """Return factors on the bands.
 
     Parameters
@@ -44,6 +46,8 @@ def calibrate(data: Dataset, network: SkullToFace, linear: LinearFit) -> Calibra
         Trained; its spread is what is calibrated.
     linear
         The linear fit it was trained with, for its parts that left people out.
+    sharp_mm
+        Goes onto the card as it is; see `Calibration`.
 
     Notes
     -----
@@ -71,6 +75,7 @@ def calibrate(data: Dataset, network: SkullToFace, linear: LinearFit) -> Calibra
         factor50=round(max(1.0, float(half / FACTOR50)), 4),
         factor90=round(max(1.0, float(most / FACTOR90)), 4),
         offset_mm=round(network.offset_mm, 3),
+        sharp_mm=sharp_mm,
         people=len(found),
         note="Bands scaled on people left out of the linear part, so that on average over people "
         "50 % and 90 % of the face's skin lie within them; people far from the average build "

@@ -30,9 +30,13 @@ def prepare(
     part: Annotated[
         list[str] | None, typer.Option(help="Parts of the split; all when left away.")
     ] = None,
+    whole_head: Annotated[
+        bool, typer.Option("--whole-head", help="On the atlas's grid, not the model's.")
+    ] = False,
 ) -> None:
     """Preprocess every person once."""
     from facegen_inference.preprocess import PreprocessSpec
+    from facegen_training.build_atlas import WHOLE_HEAD
     from facegen_training.cases import PARTS, find_cases
     from facegen_training.prepare import prepare as run
 
@@ -45,13 +49,30 @@ def prepare(
         manifest, failed = run(
             [case for case in find_cases(scans) if case.part in wanted],
             out,
-            PreprocessSpec(),
+            WHOLE_HEAD if whole_head else PreprocessSpec(),
             workers,
             lambda fraction, _: bar.update(task, completed=fraction),
         )
     for person, reason in failed.items():
         typer.echo(f"{person}: {reason}", err=True)
     typer.echo(str(manifest))
+
+
+@app.command()
+def atlas(
+    prepared: Annotated[Path, typer.Argument(help="What prepare --whole-head printed.")],
+    out: Annotated[Path, typer.Option(help="Where the averages go.")],
+) -> None:
+    """Average prepared people: mean skull, mean skin and the demo head."""
+    from facegen_training.build_atlas import build_atlas
+    from facegen_training.prepare import MANIFEST, read_dataset
+
+    data = read_dataset(prepared / MANIFEST if prepared.is_dir() else prepared)
+    with Bar(console=Console(stderr=True)) as bar:
+        task = bar.add_task("averaging", total=1.0)
+        written = build_atlas(data, out, lambda done, _: bar.update(task, completed=done))
+    for path in written:
+        typer.echo(str(path))
 
 
 @app.command()
@@ -81,6 +102,10 @@ def export(
     held_out: Annotated[
         Path | None, typer.Option(help='JSON: {"note": text, "rows": [error table]}.')
     ] = None,
+    sharp_mm: Annotated[
+        float,
+        typer.Option(help="How much deeper the skin comes out on sharp scans, mm (see the card)."),
+    ] = 0.0,
     ship: Annotated[
         bool, typer.Option("--ship", help="Refuse anything that may not be published.")
     ] = False,
@@ -101,7 +126,7 @@ def export(
     network = network_of_run(data, checkpoint)
     table, note = read_held_out(held_out)
     network.offset_mm = fullness(data, network)
-    bands = calibrate(data, network, load_linear(run / "linear.safetensors"))
+    bands = calibrate(data, network, load_linear(run / "linear.safetensors"), sharp_mm)
     card = make_card(data, network, name, model_version, ship, table, note, bands)
     rows = [*data.rows("validation"), *data.rows("train")][:2]
     examples = np.stack([data.fields(row)[:2].numpy() for row in rows])
