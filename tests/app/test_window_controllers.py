@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
 from facegen_app.controllers.export import Export
-from facegen_app.controllers.reconstruct import request_of
+from facegen_app.controllers.reconstruct import Reconstruct, request_of
 from facegen_app.controllers.slices import Slices
 from facegen_app.controllers.work import Work
 from facegen_app.jobs import Jobs
 from facegen_app.model.case import Case
 from facegen_app.model.slices import SliceModel
 from facegen_app.views.export_panel import ExportPanel
-from facegen_app.views.face_panel import Choice
+from facegen_app.views.face_panel import Choice, FacePanel
 from facegen_app.views.job_bar import JobBar
 from facegen_app.views.main_window import MainWindow
 from facegen_app.views.slice_view import SliceView
 from facegen_app.views.slices_panel import SlicesPanel
 from facegen_inference.errors import UserError
+from facegen_inference.reconstruct import Request
 from facegen_inference.volume import Volume
 
 
@@ -58,6 +60,20 @@ def test_the_request_is_what_stands_in_the_panel() -> None:
         "tissue-depth", "female", 44.0, "thin",
     )  # fmt: skip
     assert request_of(Choice("neural", "unknown", None, "unknown")).profile.age is None
+
+
+@pytest.mark.parametrize(
+    ("timings", "said"),
+    [({"network": 4.0, "surface": 2.2, "neural": 0.3}, "in 6.5 s"), ({"neural": 0.01}, "fp32)")],
+)
+def test_the_whole_time_of_the_face_is_shown(window, made_up, timings, said) -> None:
+    case = Case()
+    window.face_panel = MagicMock(spec=FacePanel)
+    controller = Reconstruct(case, window, Work1(), MagicMock())
+    case.set_face(replace(made_up.face, timings=timings), Request())
+    assert controller is not None
+    window.face_panel.show_device.assert_called_once()
+    assert window.face_panel.show_device.call_args.args[0].endswith(said)
 
 
 def test_results_are_offered_only_when_there_is_a_face(window, made_up) -> None:

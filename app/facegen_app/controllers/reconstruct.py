@@ -74,10 +74,10 @@ class Reconstruct:
             self._overlay.show_faces([], [])
             self._window.face_panel.show_notes(())
             return
-        seconds = face.timings.get(face.method)
+        seconds = sum(face.timings.values())
         text = (
             _tr("Computed on: {device}").format(device=face.device)
-            if seconds is None or seconds < 0.1
+            if seconds < 0.1
             else _tr("Computed on: {device}, in {seconds:.1f} s").format(
                 device=face.device, seconds=seconds
             )
