@@ -12,6 +12,7 @@ from facegen_app.casework.case_list import Entry, is_done, is_list, read_list, w
 from facegen_app.casework.export import Wanted, write_results
 from facegen_inference.errors import ScanError, UserError
 from facegen_inference.face import Profile
+from facegen_inference.provenance import record_file
 from facegen_inference.reconstruct import Request
 
 REQUEST = Request()
@@ -72,6 +73,24 @@ def result(made_up, tmp_path):
 def test_an_unchanged_result_of_the_same_request_is_done(result):
     assert is_done(result, REQUEST)
     assert is_done(result, Request())
+
+
+def test_a_result_without_the_wanted_report_is_not_done(result, tmp_path):
+    (result / "report.pdf").write_bytes(b"not recorded in result.json")
+    assert not is_done(result, REQUEST, report=True)
+    entries = (Entry("head", tmp_path / "head.nii"),)
+    worked: list[Path] = []
+
+    def work(entry: Entry, folder: Path) -> None:
+        worked.append(folder)
+
+    for report in (False, True):
+        work_through(entries, result.parent, REQUEST, work, lambda _: None, report=report)
+        assert worked == ([result] if report else [])
+    data = json.loads((result / "result.json").read_text())
+    data["outputs"].append(record_file(result / "report.pdf").as_data())
+    (result / "result.json").write_text(json.dumps(data))
+    assert is_done(result, REQUEST, report=True)
 
 
 @pytest.mark.parametrize(

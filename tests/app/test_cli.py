@@ -14,14 +14,17 @@ import typer
 from typer.testing import CliRunner
 
 from facegen_app.casework.export import Wanted, write_results
-from facegen_app.casework.job import write_unplaced
+from facegen_app.casework.job import Done, write_unplaced
 from facegen_app.cli import app
 from facegen_app.commands import inspect as inspect_command
 from facegen_inference.errors import FrameUnsure
 from facegen_inference.landmarks import Landmark, read_landmarks
 from facegen_inference.mask_file import read_mask
+from facegen_inference.mesh_files import write_mesh
 from facegen_inference.progress import Cancelled
 from facegen_inference.reconstruct import Request, SkullUnplaced
+from facegen_inference.scan import Scan
+from facegen_inference.series import Inspection, Series
 
 COMMANDS = ("demo", "inspect", "reconstruct", "compare", "verify", "models")
 
@@ -182,7 +185,7 @@ def test_a_bug_is_status_1_with_a_report_that_names_nobody(tmp_path, monkeypatch
 
 
 def test_being_stopped_shows_nothing(monkeypatch):
-    def stopped(path: object, progress: object = None) -> None:
+    def stopped(path: object, **choices: object) -> None:
         raise Cancelled
 
     monkeypatch.setattr("facegen_inference.scan.inspect_scan", stopped)
@@ -203,6 +206,83 @@ def test_inspect_shows_series_and_refusals(empty_scan, tmp_path):
     (empty / "note.doc").write_text("no scan")
     done = run("inspect", empty)
     assert done.exit_code == 2
+    assert "There is no scan in" in done.stderr
+    assert "note.doc" in done.stdout
+    (empty / "note.doc").unlink()
+    done = run("inspect", empty)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"There is no scan in {empty} that can be used." in done.stderr
+
+
+def test_inspect_lists_a_refused_series_once(tmp_path):
+    path = tmp_path / "flat.nii.gz"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.zeros((9, 9), np.int16)), str(path))
+    assert len(json.loads(run("inspect", tmp_path, "--json").stdout)["series"]) == 1
+    done = run("inspect", tmp_path)
+    assert done.exit_code == 2
+    assert done.stdout.count("it measures 9×9") == 1
+    assert "Set aside" not in done.stdout
+
+
+def test_compare_takes_units_from_the_command_line(made_up, monkeypatch, tmp_path):
+    face = tmp_path / "face.ply"
+    write_mesh(made_up.face.mesh, face)
+    seen = []
+
+    def opened(path: Path, series: str | None, units: str | None, **choices: object) -> Scan:
+        seen.append(units)
+        return Scan(None, made_up.face.mesh, Series("1", "mesh"), (path,))
+
+    monkeypatch.setattr("facegen_inference.scan.open_scan", opened)
+    assert "mesh of bone" in run("compare", face, "x", "--units", "cm").stderr
+    assert seen == ["cm"]
+
+
+def test_inspect_takes_units_from_the_command_line(monkeypatch):
+    seen = []
+
+    def found(path: Path, **choices: object) -> Inspection:
+        seen.append(choices["units"])
+        return Inspection(path, (Series("1", "volume"),))
+
+    monkeypatch.setattr("facegen_inference.scan.inspect_scan", found)
+    assert run("inspect", "x", "--units", "cm").exit_code == 0
+    assert seen == ["cm"]
+
+
+def test_warnings_and_missing_parts_are_printed(made_up, monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        "facegen_app.casework.job.run_job",
+        lambda job, progress: Done(job.out, made_up.prepared, made_up.face, {}),
+    )
+    done = run("reconstruct", "scan", "--out", tmp_path)
+    lines = done.stdout.splitlines()
+    assert "Warning: The gantry tilt of 18.5° was undone." in lines
+    assert "Note: Of the skull, absent: left orbit, right orbit." in lines
+    assert "Note: The couch was removed." in lines
+    data = json.loads(run("reconstruct", "scan", "--out", tmp_path, "--json").stdout)
+    assert data["warnings"] == ["The gantry tilt of 18.5° was undone."]
+    assert data["parts"]["left orbit"] == "absent"
+
+
+def test_a_scan_inside_the_results_is_not_replaced(tmp_path):
+    out = tmp_path / "demo"
+    (out / "scan").mkdir(parents=True)
+    scan = out / "scan" / "cube.nii.gz"
+    values = np.full((40, 40, 40), -1000, np.int16)
+    values[10:30, 10:30, 10:30] = 1500
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), str(scan))
+    link = tmp_path / "link"
+    link.symlink_to(out / "scan")
+    for given in (out / "scan", scan, link, tmp_path):  # the last is above: its file lies within
+        done = run(
+            "reconstruct", given, "--out", out, "--overwrite", "--method", "mean-face"
+        )  # fmt: skip
+        assert done.exit_code == 2
+        assert "where results are to be replaced" in done.stderr
+    assert scan.is_file()
+    done = run("reconstruct", scan, "--out", tmp_path / "x", "--overwrite", "--method", "mean-face")
+    assert "does not enclose anything" in done.stderr
 
 
 def test_a_file_that_is_no_model_is_refused_before_the_scan_is_opened(tmp_path):
@@ -311,7 +391,7 @@ from facegen_app import cli
 from facegen_app.casework.destination import building
 from facegen_app.commands import inspect
 import facegen_inference.scan as scan
-def slow(path, progress=None):
+def slow(path, **choices):
     with building(Path({str(tmp_path / "out")!r}), overwrite=False) as folder:
         (folder / 'half.ply').write_text('half')
         os.kill(os.getpid(), signal.SIGTERM)

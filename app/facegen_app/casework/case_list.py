@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from facegen_app.casework.export import REPORT_NAME
 from facegen_app.casework.results import request_data
 from facegen_app.casework.verify import read_result, verify_result
 from facegen_inference.errors import UserError
@@ -91,17 +92,21 @@ def _free_name(scan: Path, taken: set[str]) -> str:
     return f"{name}-{number}"
 
 
-def is_done(folder: Path, request: Request) -> bool:
+def is_done(folder: Path, request: Request, *, report: bool = False) -> bool:
     """Tell whether a folder holds the answer to this request, all files unchanged.
 
     A result of another program version, of other settings or of a scan that has changed since
-    does not count.
+    does not count, nor one without a report where a `report` is wanted.
     """
     try:
         data = read_result(folder)
         program = data["program"]
         assert isinstance(program, dict)
         if program["version"] != program_version() or data["request"] != request_data(request):
+            return False
+        outputs = data["outputs"]
+        assert isinstance(outputs, list)
+        if report and all(row["name"] != REPORT_NAME for row in outputs):
             return False
         return all(file.state == "unchanged" for file in verify_result(folder))
     except UserError:
@@ -114,6 +119,8 @@ def work_through(
     request: Request,
     work: Callable[[Entry, Path], None],
     tell: Callable[[Outcome], None],
+    *,
+    report: bool = False,
 ) -> tuple[Outcome, ...]:
     """Work through a list; a scan that fails does not stop the others.
 
@@ -127,11 +134,13 @@ def work_through(
         Does one scan into a folder; raises `UserError` where it cannot.
     tell
         Told what became of each.
+    report
+        Whether a scan counts as done only with a report.
     """
     outcomes = []
     for entry in entries:
         folder = out / entry.name
-        if is_done(folder, request):
+        if is_done(folder, request, report=report):
             outcome = Outcome(entry, "skipped")
         else:
             try:

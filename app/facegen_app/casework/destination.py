@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -65,6 +65,25 @@ def check_destination(out: Path, *, overwrite: bool) -> None:
         )
     with _errors_named(out), _building_folder(out):
         pass
+
+
+def check_scan_spared(out: Path, scan: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse to replace the results in a folder that the scan itself lies in.
+
+    Raises
+    ------
+    OutputError
+        When `overwrite` is true and a path of `scan` is `out` or lies in it; links are followed.
+    """
+    if not overwrite:
+        return
+    folder = out.resolve()
+    for path in scan:
+        if path.resolve().is_relative_to(folder):
+            raise OutputError(
+                f"{path} lies in {out}, where results are to be replaced.",
+                "Choose a folder with --out that does not hold the scan.",
+            )
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from facegen_inference.provenance import record_file, record_files, timed
 from facegen_inference.reconstruct import Prepared, Request
 
 SCAN_FOLDER = "scan"
+REPORT_NAME = "report.pdf"
 _PICTURE_SIZE = (1000, 1000)
 """Pixels: 300 dots per inch at the largest size in the report."""
 
@@ -170,7 +171,7 @@ def _write_report(folder: Path, data: Data, progress: Progress) -> None:
     from facegen_app.casework.report import write_report
 
     progress(0.0, "writing the report")
-    write_report(folder / "report.pdf", data, folder / "pictures")
+    write_report(folder / REPORT_NAME, data, folder / "pictures")
 
 
 def _outputs(folder: Path) -> list[Data]:

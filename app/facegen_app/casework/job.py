@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facegen_app.casework.destination import adding, check_destination
+from facegen_app.casework.destination import adding, check_destination, check_scan_spared
 from facegen_app.casework.export import Wanted, write_results
 from facegen_inference.face import Face
 from facegen_inference.landmarks import write_landmarks
@@ -80,10 +80,12 @@ def run_job(job: Job, progress: Progress = silent) -> Done:
     """
     check_request(job.request)
     check_destination(job.out, overwrite=job.overwrite)
+    check_scan_spared(job.out, [job.scan], overwrite=job.overwrite)
     check_model(job.request)
     timings = dict(job.wanted.timings)
     with timed(timings, "reading the scan"):
         scan = open_scan(job.scan, job.series, job.units, progress=part(progress, 0.0, 0.2))
+    check_scan_spared(job.out, scan.files, overwrite=job.overwrite)
     try:
         prepared = prepare(
             scan,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,6 +25,9 @@ def command(
         Path | None, typer.Option(metavar="MASK", help="Volume: not 0 where it is not the person.")
     ] = None,
     series: Annotated[str | None, typer.Option(metavar="UID", help="Series to take.")] = None,
+    units: Annotated[
+        Literal["mm", "cm", "m"] | None, typer.Option(help="Units of a scan that does not say.")
+    ] = None,
     landmarks: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Landmarks placed by the examiner.")
     ] = None,
@@ -47,7 +50,7 @@ def command(
     predicted = read_mesh(face)
     excluded = None if exclude is None else read_mask(exclude)
     with progress_bar() as progress:
-        opened = open_scan(scan, series, progress=part(progress, 0.0, 0.3))
+        opened = open_scan(scan, series, units, progress=part(progress, 0.0, 0.3))
         if opened.volume is None:
             raise UserError(
                 f"{scan.name} is a mesh of bone; there is no skin in it to compare with.",

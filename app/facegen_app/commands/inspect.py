@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from facegen_app.commands.console import say, say_data
-from facegen_inference.errors import UserError
+from facegen_inference.errors import ScanError
+
+if TYPE_CHECKING:
+    from facegen_inference.series import Inspection
 
 NAME = "inspect"
 
@@ -17,23 +20,39 @@ def command(
     scan: Annotated[
         Path, typer.Argument(metavar="SCAN", help="Folder, DICOM file, archive, volume or mesh.")
     ],
+    units: Annotated[
+        Literal["mm", "cm", "m"] | None, typer.Option(help="Units of a file that does not say.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as data.")] = False,
 ) -> None:
     """Show the series found, whether their geometry holds, and what is set aside and why."""
     from facegen_inference.scan import inspect_scan
 
-    inspection = inspect_scan(scan)
+    inspection = inspect_scan(scan, units=units)
     if as_json:
         say_data(inspection.as_data())
     else:
         for series in inspection.series:
             say(_described(series.as_data()))
-        if inspection.set_aside:
+        aside = _beside_the_series(inspection)
+        if aside:
             say("Set aside:")
-        for name, reason in inspection.set_aside:
+        for name, reason in aside:
             say(f"  {name}: {reason}")
-    if not any(series.usable for series in inspection.series):
-        raise typer.Exit(UserError.exit_status)
+    if any(series.usable for series in inspection.series):
+        return
+    if as_json:
+        raise typer.Exit(ScanError.exit_status)
+    raise ScanError(
+        f"There is no scan in {scan} that can be used.",
+        "Choose the CT of a skull, or a mesh of one.",
+    )
+
+
+def _beside_the_series(inspection: Inspection) -> list[tuple[str, str]]:
+    """Return what was set aside without the refused series, which have lines of their own."""
+    refused = tuple(f"({series.uid})" for series in inspection.series if not series.usable)
+    return [row for row in inspection.set_aside if not row[0].endswith(refused)]
 
 
 def _described(series: dict[str, object]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from facegen_app.casework.case_list import Entry, Outcome
     from facegen_app.casework.job import Done, Job
+    from facegen_inference.skull import Skull
 
 NAME = "reconstruct"
 
@@ -110,10 +111,25 @@ def run_and_show(job: Job, *, as_json: bool) -> None:
         return
     say(f"Face written to {job.out / 'face.ply'}.")
     say(f"Method: {done.face.method}, on {done.face.device}.")
-    for sentence in (*done.prepared.skull.notes, *done.face.notes):
+    for sentence in done.prepared.scan.warnings:
+        say(f"Warning: {sentence}")
+    for sentence in (*missing_parts(done.prepared.skull), *_notes(done)):
         say(f"Note: {sentence}")
     say("Where the time went:")
     say(times_table(done.timings))
+
+
+def missing_parts(skull: Skull) -> list[str]:
+    """Return what of the skull is not surely there, a sentence for each state."""
+    by_state: dict[str, list[str]] = {}
+    for name, presence in skull.parts.items():
+        if presence != "present":
+            by_state.setdefault(str(presence), []).append(name)
+    return [f"Of the skull, {state}: {', '.join(names)}." for state, names in by_state.items()]
+
+
+def _notes(done: Done) -> list[str]:
+    return [*done.prepared.skull.notes, *done.face.notes]
 
 
 def _summary(done: Done) -> dict[str, object]:
@@ -121,7 +137,9 @@ def _summary(done: Done) -> dict[str, object]:
         "result": str(done.result),
         "method": done.face.method,
         "device": done.face.device,
-        "notes": [*done.prepared.skull.notes, *done.face.notes],
+        "warnings": list(done.prepared.scan.warnings),
+        "parts": {name: str(state) for name, state in done.prepared.skull.parts.items()},
+        "notes": _notes(done),
         "timings": done.timings,
     }
 
@@ -137,7 +155,9 @@ def _run_list(job: Job, *, as_json: bool) -> None:
         )
     entries = read_list(job.scan)
     tell = _tell_nothing if as_json else _tell
-    outcomes = work_through(entries, job.out, job.request, _worker(job), tell)
+    outcomes = work_through(
+        entries, job.out, job.request, _worker(job), tell, report=job.wanted.report
+    )
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     if as_json:
         say_data({"scans": [outcome.as_data() for outcome in outcomes]})
