@@ -124,7 +124,7 @@ def _read(path: Path) -> RawMesh:
         raw = parse(path.read_bytes(), path.suffix.lower())
     except OSError as error:
         raise unreadable(path, error) from error
-    except (ValueError, IndexError, KeyError, OverflowError) as error:
+    except (ValueError, IndexError, KeyError, OverflowError, StopIteration) as error:
         raise ScanError(
             f"{path.name} is damaged or cut short: its triangles cannot be read.",
             "Export the mesh again.",

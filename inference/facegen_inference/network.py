@@ -15,7 +15,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from facegen_inference.card import CARD_KEY, SPEC_KEY, ModelCard, read_card
-from facegen_inference.errors import ModelError
+from facegen_inference.errors import ModelError, UserError
 from facegen_inference.onnx_file import Inventory, NotOnnxError, take_inventory
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.progress import Progress, silent
@@ -160,15 +160,21 @@ def _session(data: bytes, device: Device, name: str = "The model file") -> Any:
     options = onnxruntime.SessionOptions()
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 4
-    providers = [device.provider]
+    providers: list[Any] = [CPU.provider]
     if device.provider != CPU.provider:
-        providers.append(CPU.provider)
+        providers.insert(0, (device.provider, {"use_tf32": "0"}))  # fp32, as the label says
     try:
-        return onnxruntime.InferenceSession(data, options, providers=providers)
+        session = onnxruntime.InferenceSession(data, options, providers=providers)
     except Exception as error:  # the kinds of ONNX Runtime share no base class
         raise ModelError(
             f"{name} cannot be loaded by ONNX Runtime.", _ADVICE, reason=error
         ) from error
+    if session.get_providers()[0] != device.provider:
+        raise UserError(
+            f"{device.label} could not be started, though ONNX Runtime offers it.",
+            "Check the NVIDIA driver and CUDA libraries, or choose --device cpu.",
+        )
+    return session
 
 
 def _check_tensors(name: str, session: Any, spec: PreprocessSpec, card: ModelCard) -> int:

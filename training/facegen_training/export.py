@@ -190,8 +190,20 @@ def _write(network: SkullToFace, card: ModelCard, path: Path) -> None:
         )
     assert program is not None
     model = program.model_proto
+    _forget_where(model)
     onnx.helper.set_model_props(model, {SPEC_KEY: spec.to_json(), CARD_KEY: card.to_json()})
     onnx.save(model, str(path))
+
+
+def _forget_where(model: onnx.ModelProto) -> None:
+    """Take out the exporter's notes: they name folders of the machine it ran on."""
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for tensor in graph.initializer:
+        tensor.ClearField("metadata_props")
+        tensor.ClearField("doc_string")
 
 
 @torch.no_grad()
