@@ -203,3 +203,13 @@ def test_the_changelog_knows_this_version() -> None:
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert headings[0].startswith("Unreleased")
     assert any(heading.startswith(version) for heading in headings)
+
+
+def test_the_model_file_does_not_say_where_it_was_made() -> None:
+    """The exporter notes source files and lines in the graph; they are taken out."""
+    models = list((ROOT / "resources/facegen_resources/models").glob("*.onnx"))
+    assert models
+    for path in models:
+        data = path.read_bytes()
+        assert b"site-packages" not in data
+        assert b"network.py" not in data
