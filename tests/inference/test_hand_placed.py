@@ -3,7 +3,7 @@
 The points in ``hand_placed/`` were read off depth maps and slices of bone (250 HU) by one placer,
 in two rounds from different pictures, both recorded before any automatic point was seen.  The
 standard is the mean of the two rounds; how far the rounds lie apart is logged beside the errors.
-The rounds are minutes apart, so their agreement flatters the placer.  Extremes (pogonion, menton,
+The rounds are minutes apart and the placer could recall the first: their agreement flatters it.  Extremes (pogonion, menton,
 glabella) were read along the scanner's axes; two of the heads lie about 11 degrees chin up in
 them, and there pogonion and menton by hand lie lower and farther back than in the Frankfurt plane.
 """
@@ -116,8 +116,9 @@ def pooled_median(compared: dict[str, Comparison]) -> float:
     raises=AssertionError,
     strict=True,
     reason="measured 3.6 mm: mid-supraorbitals lie on the brow 4-7 mm above the rim, nasion on the "
-    "nasal bones in two scans, porions 3-5 mm beside the meatus in two, gonia too far inward; pogonion by hand "
-    "was read along the scanner's axes in two tilted heads (3.3 mm even if those were perfect)",
+    "nasal bones in two scans, porions 3-5 mm beside the meatus in two, gonia too far inward; "
+    "pogonion by hand was read along the scanner's axes in two tilted heads (3.3 mm "
+    "even if those were perfect)",
 )
 def test_median_error_pooled(compared: dict[str, Comparison]) -> None:
     assert pooled_median(compared) <= 3.0, "\n".join(c.table(n) for n, c in compared.items())
