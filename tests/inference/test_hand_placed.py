@@ -4,8 +4,9 @@ The points in ``hand_placed/`` were read off depth maps and slices of bone (250 
 in two rounds from different pictures, both recorded before any automatic point was seen.  The
 standard is the mean of the two rounds; how far the rounds lie apart is logged beside the errors.
 The rounds are minutes apart and the placer could recall the first: their agreement flatters it.
-Extremes (pogonion, menton, glabella) were read along the scanner's axes; two of the heads lie about 11 degrees chin up in
-them, and there pogonion and menton by hand lie lower and farther back than in the Frankfurt plane.
+Extremes (pogonion, menton, glabella) were read along the scanner's axes; two heads lie about 11
+degrees chin up in them: there pogonion and menton by hand are lower and farther back than they
+would be by the Frankfurt plane.
 """
 
 from __future__ import annotations
