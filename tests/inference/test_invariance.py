@@ -59,7 +59,9 @@ def apart(a, b) -> float:
     """Return the mean distance of a's vertices to b along b's normals, where b is near."""
     gap, nearest = cKDTree(b.vertices).query(a.vertices)
     across = ((a.vertices - b.vertices[nearest]) * b.normals()[nearest]).sum(axis=1)
-    return float(np.abs(across[gap < 8]).mean())
+    near = gap < 8  # what is left out is the rim, where one face ends a little before the other
+    assert near.mean() > 0.95
+    return float(np.abs(across[near]).mean())
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,7 @@ class SceneView(QWidget):
         """Whether the last frame shows everything, finely, and no other is due."""
         return not (self._draw_timer.isActive() or self._rest_timer.isActive() or self._moving)
 
-    def sizeHint(self) -> QSize:  # noqa: N802
+    def sizeHint(self) -> QSize:
         """Return a size that leaves room for the panels at 1280×800."""
         return QSize(640, 640)
 
@@ -154,7 +154,7 @@ class SceneView(QWidget):
             if coarse:
                 self.request_frame()
 
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+    def paintEvent(self, event: QPaintEvent) -> None:
         """Show the last frame."""
         painter = QPainter(self)
         painter.fillRect(self.rect(), QColor(STAGE))
@@ -162,22 +162,22 @@ class SceneView(QWidget):
             painter.drawImage(0, 0, self._image)
         painter.end()
 
-    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+    def resizeEvent(self, event: QResizeEvent) -> None:
         """Draw for the new size."""
         self.request_frame()
 
-    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+    def closeEvent(self, event: QCloseEvent) -> None:
         """Give the graphics resources back."""
         self.close_scene()
 
     # movement
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+    def mousePressEvent(self, event: QMouseEvent) -> None:
         """Begin to move."""
         if self._scene is not None:
             self._pressed_at = event.position()
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Turn, move or zoom as far as the mouse went."""
         if self._pressed_at is None:
             return
@@ -193,18 +193,18 @@ class SceneView(QWidget):
             self.scene.rotate(right * _DEGREES_PER_WIDTH, down * _DEGREES_PER_WIDTH)
         self._move()
 
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """End the movement: draw finely."""
         self._pressed_at = None
         self._rest()
 
-    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
+    def wheelEvent(self, event: QWheelEvent) -> None:
         """Zoom."""
         if self._scene is not None:
             self.scene.zoom(float(1.0015 ** event.angleDelta().y()))
             self._move()
 
-    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+    def keyPressEvent(self, event: QKeyEvent) -> None:
         """Turn by arrow keys, zoom by plus and minus."""
         key = Qt.Key(event.key())
         if self._scene is None:

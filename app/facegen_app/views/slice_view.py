@@ -108,7 +108,7 @@ class SliceView(QWidget):
             target.top() + (row + 0.5) / rows * target.height(),
         )
 
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+    def paintEvent(self, event: QPaintEvent) -> None:
         """Show the slice with crosshair and letters."""
         painter = QPainter(self)
         painter.fillRect(self.rect(), QColor(STAGE if self._image is None else "#000000"))
@@ -151,11 +151,11 @@ class SliceView(QWidget):
         _shadowed(painter, inside, flag.AlignHCenter | flag.AlignTop, top, TEXT)
         _shadowed(painter, inside, flag.AlignHCenter | flag.AlignBottom, bottom, TEXT)
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+    def mousePressEvent(self, event: QMouseEvent) -> None:
         """Wish the crosshair here."""
         self._wish(event)
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Tell what is under the cursor; with the button down, wish the crosshair here."""
         if self._picture is None:
             return
@@ -163,18 +163,18 @@ class SliceView(QWidget):
         if event.buttons() & Qt.MouseButton.LeftButton:
             self._wish(event)
 
-    def leaveEvent(self, event: QEvent) -> None:  # noqa: N802
+    def leaveEvent(self, event: QEvent) -> None:
         """Tell that nothing is under the cursor any more."""
         self.hovered.emit(None)
 
-    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
+    def wheelEvent(self, event: QWheelEvent) -> None:
         """Wish some slices further: one for each notch."""
         self._wheel += event.angleDelta().y()
         steps, self._wheel = int(self._wheel / 120), self._wheel - 120 * int(self._wheel / 120)
         if steps:
             self.step_wished.emit(steps)
 
-    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+    def keyPressEvent(self, event: QKeyEvent) -> None:
         """Wish one slice further or back."""
         steps = {Qt.Key.Key_PageUp: 1, Qt.Key.Key_Up: 1, Qt.Key.Key_PageDown: -1,
                  Qt.Key.Key_Down: -1}  # fmt: skip
