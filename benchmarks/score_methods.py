@@ -35,7 +35,7 @@ from facegen_inference.skin import partial_volume_percent, skin_level, skin_surf
 from facegen_inference.skull import bone_only
 from facegen_inference.surface import isosurface, largest_piece
 from facegen_inference.volume import AIR_HU, Volume
-from facegen_training.cases import Case, find_cases
+from facegen_training.cohort.cases import Case, find_cases
 
 PROTOCOL = 1
 HEADLINE = "bone-250"

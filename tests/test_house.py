@@ -124,7 +124,7 @@ def test_import_contracts_hold() -> None:
     [
         ("inference/facegen_inference/volume.py", "import torch", "inference needs no Qt"),
         ("inference/facegen_inference/volume.py", "import facegen_app", "app and training"),
-        ("training/facegen_training/config.py", "import PySide6", "training never sees Qt"),
+        ("training/facegen_training/fitting/config.py", "import PySide6", "training never sees Qt"),
         ("app/facegen_app/errors.py", "import facegen_training", "app and training"),
         ("app/facegen_app/model/__init__.py", "import facegen_app.views", "application's state"),
         ("app/facegen_app/views/__init__.py", "import vtkmodules", "rendering only"),

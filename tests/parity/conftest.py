@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from egg_heads import synthesize
 
 from facegen_inference.card import Calibration, ErrorRow
 from facegen_inference.preprocess import PreprocessSpec
-from facegen_training.config import config_from_data
+from facegen_training.cohort.dataset import Dataset, read_dataset
 from facegen_training.export import export, make_card, network_of_run
-from facegen_training.fit import fit
-from facegen_training.network import SkullToFace
-from facegen_training.prepare import Dataset, read_dataset
-from facegen_training.synthesize import synthesize
+from facegen_training.fitting.config import config_from_data
+from facegen_training.fitting.fit import fit
+from facegen_training.networks.sdf import SkullToFace
 
 TINY = {
     "linear": {"copies": 3, "rank": 6, "folds": 3, "latents": 2, "feature_band_mm": 16.0},

@@ -11,15 +11,17 @@ import pytest
 import torch
 
 import facegen_inference.preprocess
-import facegen_training.prepare
+import facegen_training.cohort.prepare
 from facegen_inference.errors import UserError
 from facegen_inference.network import open_model
 from facegen_training.export import Parity, compare, export
 
 
 def test_training_prepares_with_the_function_that_inference_uses() -> None:
-    assert facegen_training.prepare.preprocess is facegen_inference.preprocess.preprocess
-    assert "preprocess(skull, frame, spec)" in inspect.getsource(facegen_training.prepare.fields_of)
+    assert facegen_training.cohort.prepare.preprocess is facegen_inference.preprocess.preprocess
+    assert "preprocess(skull, frame, spec)" in inspect.getsource(
+        facegen_training.cohort.prepare.fields_of
+    )
 
 
 def test_the_file_gives_what_the_network_in_memory_gives(trained) -> None:  # type: ignore[no-untyped-def]

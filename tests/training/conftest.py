@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from egg_heads import synthesize
 
 from facegen_inference.preprocess import PreprocessSpec
-from facegen_training.config import Config, config_from_data
-from facegen_training.prepare import Dataset, read_dataset
-from facegen_training.synthesize import synthesize
+from facegen_training.cohort.dataset import Dataset, read_dataset
+from facegen_training.fitting.config import Config, config_from_data
 
 
 @pytest.fixture(scope="session")

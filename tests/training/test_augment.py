@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from facegen_inference.preprocess import PreprocessSpec
-from facegen_training.augment import coarse_points, plain_sample, random_sample
-from facegen_training.config import AugmentConfig
-from facegen_training.prepare import Dataset
+from facegen_training.cohort.dataset import Dataset
+from facegen_training.fitting.augment import coarse_points, plain_sample, random_sample
+from facegen_training.fitting.config import AugmentConfig
 
 STILL = AugmentConfig(
     mirror=0,

@@ -16,9 +16,9 @@ from facegen_inference.errors import UserError
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.surface import isosurface
 from facegen_inference.volume import Grid, resample
-from facegen_training.build_atlas import build_atlas, finished, landmarks_on
-from facegen_training.mean_head import HeadFields, group_mean, inverse, person, pulled_back
-from facegen_training.prepare import Dataset, Prepared, as_stored
+from facegen_training.atlas.build_atlas import build_atlas, finished, landmarks_on
+from facegen_training.atlas.mean_head import HeadFields, group_mean, inverse, person, pulled_back
+from facegen_training.cohort.dataset import Dataset, Prepared, as_stored
 
 SPEC = PreprocessSpec(
     shape=(71, 71, 48), spacing_mm=4.0, origin_mm=(-94.0, -159.0, -151.0), clip_mm=40.0

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from facegen_inference.errors import UserError
-from facegen_training.cases import PARTS, excluded, find_cases, split
-from facegen_training.sources import ALLOWED, cleared_sources
+from facegen_training.cohort.cases import PARTS, excluded, find_cases, split
+from facegen_training.cohort.sources import ALLOWED, cleared_sources
 
 
 def test_every_person_stands_in_one_part_and_every_part_has_people() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from facegen_inference.errors import UserError
-from facegen_training.config import Config, config_from_data, read_config
+from facegen_training.fitting.config import Config, config_from_data, read_config
 
 
 def test_settings_survive_the_way_to_plain_data_and_back() -> None:

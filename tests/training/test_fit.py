@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from facegen_inference.errors import UserError
-from facegen_training.augment import coarse_points, plain_sample
-from facegen_training.checkpoint import load_linear, newest_checkpoint, save_checkpoint
-from facegen_training.config import Config
-from facegen_training.fit import build_network, fit, linear_copies, linear_mean, validate
-from facegen_training.losses import distance_error, face_weight, near_skin, surface_miss
-from facegen_training.prepare import Dataset
+from facegen_training.cohort.dataset import Dataset
+from facegen_training.fitting.augment import coarse_points, plain_sample
+from facegen_training.fitting.checkpoint import load_linear, newest_checkpoint, save_checkpoint
+from facegen_training.fitting.config import Config
+from facegen_training.fitting.fit import build_network, fit, linear_copies, linear_mean, validate
+from facegen_training.fitting.losses import distance_error, face_weight, near_skin, surface_miss
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -53,7 +53,7 @@ def test_a_resumed_run_gives_the_same_weights_bit_for_bit(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("facegen_training.fit.save_checkpoint", stop_after_saving)
+        patch.setattr("facegen_training.fitting.fit.save_checkpoint", stop_after_saving)
         with pytest.raises(KeyboardInterrupt):
             fit(people, tmp_path / "stopped", tiny)
     stopped = newest_checkpoint(tmp_path / "stopped")

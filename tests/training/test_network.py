@@ -3,10 +3,10 @@ from __future__ import annotations
 import torch
 
 from facegen_inference.preprocess import PreprocessSpec
-from facegen_training.augment import coarse_points, plain_sample
-from facegen_training.config import NetConfig
-from facegen_training.network import SkullToFace, _to_depth, _to_space, up_matrix
-from facegen_training.prepare import Dataset
+from facegen_training.cohort.dataset import Dataset
+from facegen_training.fitting.augment import coarse_points, plain_sample
+from facegen_training.fitting.config import NetConfig
+from facegen_training.networks.sdf import SkullToFace, _to_depth, _to_space, up_matrix
 
 
 def test_half_the_spacing_keeps_planes_and_their_place() -> None:

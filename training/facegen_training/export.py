@@ -28,12 +28,12 @@ from facegen_inference.errors import UserError
 from facegen_inference.intended_use import INTENDED_USE, LIMITS
 from facegen_inference.network import open_model
 from facegen_inference.preprocess import PreprocessSpec
-from facegen_training.checkpoint import load_checkpoint, load_linear
-from facegen_training.config import config_from_data
-from facegen_training.fit import build_network
-from facegen_training.network import SkullToFace
-from facegen_training.prepare import Dataset
-from facegen_training.sources import cleared_sources
+from facegen_training.cohort.dataset import Dataset
+from facegen_training.cohort.sources import cleared_sources
+from facegen_training.fitting.checkpoint import load_checkpoint, load_linear
+from facegen_training.fitting.config import config_from_data
+from facegen_training.fitting.fit import build_network
+from facegen_training.networks.sdf import SkullToFace
 
 OPSET = 20
 PARITY_MEAN_MM = 1e-3

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from facegen_inference.preprocess import PreprocessSpec
-from facegen_training.config import AugmentConfig
+from facegen_training.fitting.config import AugmentConfig
 
 POOL = 2
 """The network works on blocks of this many voxels of the model's input grid, per axis."""

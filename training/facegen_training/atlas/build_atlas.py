@@ -27,7 +27,7 @@ from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.progress import Progress, part, silent
 from facegen_inference.surface import isosurface
 from facegen_inference.volume import Grid
-from facegen_training.mean_head import (
+from facegen_training.atlas.mean_head import (
     LEAST_SHARE,
     Array,
     HeadFields,
@@ -35,8 +35,8 @@ from facegen_training.mean_head import (
     nearest_known,
     rigid_mean,
 )
-from facegen_training.prepare import Dataset
-from facegen_training.vault_cap import capped, redistanced
+from facegen_training.atlas.vault_cap import capped, redistanced
+from facegen_training.cohort.dataset import Dataset
 
 Points = NDArray[np.float64]
 
@@ -149,7 +149,7 @@ def landmarks_on(bone: Array, grid: Grid) -> dict[str, Points]:
         raise UserError("The average of these people has no bone.", "Check the prepared people.")
     tree = cKDTree(surface)
     tube = max(TUBE_MM, 1.1 * float(grid.spacing[0]))
-    text = (files("facegen_training") / "atlas_landmarks.toml").read_text(encoding="utf-8")
+    text = (files("facegen_training.atlas") / "atlas_landmarks.toml").read_text(encoding="utf-8")
     table = tomllib.loads(text)
     found = {}
     for code, row in table["midline"].items():

@@ -20,8 +20,9 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from facegen_inference.errors import UserError
-from facegen_training.augment import Sample, coarse_points, plain_sample, random_sample
-from facegen_training.checkpoint import (
+from facegen_training.cohort.dataset import Dataset
+from facegen_training.fitting.augment import Sample, coarse_points, plain_sample, random_sample
+from facegen_training.fitting.checkpoint import (
     Checkpoint,
     load_checkpoint,
     load_linear,
@@ -29,17 +30,16 @@ from facegen_training.checkpoint import (
     save_checkpoint,
     save_linear,
 )
-from facegen_training.config import Config
-from facegen_training.linear import Copies, LinearFit, fit_linear
-from facegen_training.losses import (
+from facegen_training.fitting.config import Config
+from facegen_training.fitting.losses import (
     distance_error,
     face_weight,
     near_skin,
     spread_likelihood,
     surface_miss,
 )
-from facegen_training.network import SkullToFace, linear_prediction
-from facegen_training.prepare import Dataset
+from facegen_training.networks.linear import Copies, LinearFit, fit_linear
+from facegen_training.networks.sdf import SkullToFace, linear_prediction
 
 Say = Callable[[dict[str, Any]], None]
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from facegen_inference.preprocess import PreprocessSpec
-from facegen_training.augment import POOL, coarse_points
-from facegen_training.config import NetConfig
-from facegen_training.linear import LinearFit, LinearPart
+from facegen_training.fitting.augment import POOL, coarse_points
+from facegen_training.fitting.config import NetConfig
+from facegen_training.networks.linear import LinearFit, LinearPart
 
 LEAST_SPREAD_MM = 0.3
 MOST_SPREAD_MM = 15.0
@@ -190,7 +190,7 @@ class SkullToFace(nn.Module):
         Parameters
         ----------
         bone, observed
-            (n, 1, Z, Y, X) as `facegen_training.augment.Sample` has them.
+            (n, 1, Z, Y, X) as `facegen_training.fitting.augment.Sample` has them.
         linear
             The linear prediction; in training the one fitted without this person.
         """

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from facegen_inference.errors import UserError
-from facegen_training.linear import LinearFit, LinearPart
+from facegen_training.networks.linear import LinearFit, LinearPart
 
 CHECKPOINT_VERSION = 1
 _KEPT = 2

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from facegen_inference.face_region import region_definition
-from facegen_training.augment import Sample
+from facegen_training.fitting.augment import Sample
 
 
 def face_weight(points: Tensor) -> Tensor:

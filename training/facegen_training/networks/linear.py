@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facegen_training.config import LinearConfig
+from facegen_training.fitting.config import LinearConfig
 
 Array = NDArray[np.float32]
 FILL_SWEEPS = 3
@@ -28,7 +28,7 @@ class Copies:
     Attributes
     ----------
     bone, observed, skin, valid
-        (n, V) float32; see `facegen_training.augment.Sample`.
+        (n, V) float32; see `facegen_training.fitting.augment.Sample`.
     person
         (n,) int, which person each copy is of.
     """

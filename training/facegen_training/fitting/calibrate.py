@@ -7,11 +7,11 @@ import torch
 
 from facegen_inference.card import Calibration
 from facegen_inference.face_surface import FACTOR50, FACTOR90
-from facegen_training.augment import coarse_points, plain_sample
-from facegen_training.linear import LinearFit
-from facegen_training.losses import face_weight
-from facegen_training.network import SkullToFace, linear_prediction
-from facegen_training.prepare import Dataset
+from facegen_training.cohort.dataset import Dataset
+from facegen_training.fitting.augment import coarse_points, plain_sample
+from facegen_training.fitting.losses import face_weight
+from facegen_training.networks.linear import LinearFit
+from facegen_training.networks.sdf import SkullToFace, linear_prediction
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from scipy.ndimage import distance_transform_edt, map_coordinates
 from facegen_inference.deformation import LEVELS_MM, carried, deform
 from facegen_inference.progress import Progress, part, silent
 from facegen_inference.volume import Grid
-from facegen_training.prepare import Dataset
+from facegen_training.cohort.dataset import Dataset
 
 Array = NDArray[np.float32]
 Levels = tuple[tuple[float, int, float, float], ...]

@@ -28,7 +28,7 @@ class Case:
     path
         The scan.
     source
-        Name in `facegen_training.sources`.
+        Name in `facegen_training.cohort.sources`.
     part
         ``train``, ``validation`` or ``test``.
     """
@@ -40,7 +40,7 @@ class Case:
 
 
 def _table(name: str) -> dict[str, object]:
-    text = (files("facegen_training") / name).read_text(encoding="utf-8")
+    text = (files("facegen_training.cohort") / name).read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 

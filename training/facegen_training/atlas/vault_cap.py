@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from facegen_inference.bone_distance import signed_distance
 from facegen_inference.errors import UserError
 from facegen_inference.volume import Grid
-from facegen_training.mean_head import HeadFields
+from facegen_training.atlas.mean_head import HeadFields
 
 Array = NDArray[np.float32]
 Points = NDArray[np.float64]
@@ -50,7 +50,7 @@ def capped(mean: HeadFields, grid: Grid, people: int) -> HeadFields:
     Parameters
     ----------
     mean
-        Of `facegen_training.mean_head.group_mean`.
+        Of `facegen_training.atlas.mean_head.group_mean`.
     grid
         Its grid.
     people

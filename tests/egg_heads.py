@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.provenance import sha256_of
-from facegen_training.prepare import MANIFEST, PREPARED_VERSION, Prepared, as_stored, write_json
+from facegen_training.cohort.dataset import (
+    MANIFEST,
+    PREPARED_VERSION,
+    Prepared,
+    as_stored,
+    write_json,
+)
 
 SOURCE = "synthetic"
 
@@ -52,7 +58,7 @@ def synthesize(folder: Path, spec: PreprocessSpec, people: int = 12, seed: int =
 
 
 def head(spec: PreprocessSpec, random: np.random.Generator) -> NDArray[np.int16]:
-    """Return one head's fields, (4, Z, Y, X) int16, as `facegen_training.prepare.fields_of` does.
+    """Return one head's fields, (4, Z, Y, X) int16, as `prepare.fields_of` does.
 
     A shell of bone and, over it, tissue that is thicker in front and below and by build.
     """

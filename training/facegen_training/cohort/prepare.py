@@ -6,19 +6,15 @@ folder and never an old array.  Nothing here is random.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import blosc2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
-from torch import Tensor
 
 from facegen_inference.bone_distance import signed_distance
 from facegen_inference.craniometry import locate
@@ -31,35 +27,14 @@ from facegen_inference.skin import SKIN_LEVEL_HU, scanned, skin_field
 from facegen_inference.skull import make_skull
 from facegen_inference.volume import Grid, Volume, resample
 from facegen_inference.volume_files import read_volume_file
-from facegen_training.cases import Case
-
-PREPARED_VERSION = 1
-"""Version of what `prepare_case` stores; a change raises it."""
-MANIFEST = "manifest.json"
-_UNIT_MM = 0.01
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One person in the manifest.
-
-    Attributes
-    ----------
-    id, source, part
-        See `facegen_training.cases.Case`.
-    scan_sha256, prepared_sha256
-        Of the scan's file and of the prepared array.
-    frame_method, frame_residual_mm
-        How the person was placed.
-    """
-
-    id: str
-    source: str
-    part: str
-    scan_sha256: str
-    prepared_sha256: str
-    frame_method: str
-    frame_residual_mm: float
+from facegen_training.cohort.cases import Case
+from facegen_training.cohort.dataset import (
+    MANIFEST,
+    PREPARED_VERSION,
+    Prepared,
+    as_stored,
+    write_json,
+)
 
 
 def prepared_folder(out: Path, spec: PreprocessSpec) -> Path:
@@ -90,12 +65,6 @@ def fields_of(volume: Volume, spec: PreprocessSpec) -> tuple[NDArray[np.int16], 
     return as_stored(np.stack([bone, observed, skin, known])), frame
 
 
-def as_stored(fields: NDArray[Any]) -> NDArray[np.int16]:
-    """Return fields in mm and 0/1 as `fields_of` stores them; the opposite of `as_tensor`."""
-    units = np.array([_UNIT_MM, 1, _UNIT_MM, 1], dtype=fields.dtype).reshape(4, 1, 1, 1)
-    return np.asarray(np.round(fields / units).astype(np.int16))
-
-
 def true_skin(
     volume: Volume, grid: Grid, frame: Frame
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -121,14 +90,6 @@ def true_skin(
     )
     seen = resample(scanned(volume), volume.patient_from_voxel, grid, 0.0, frame.patient_from_frame)
     return signed_distance(hu, SKIN_LEVEL_HU, float(grid.spacing[0])), seen > 0.99
-
-
-def as_tensor(stored: NDArray[np.int16]) -> Tensor:
-    """Return stored fields as (4, Z, Y, X) float32: bone mm, observed, skin mm, valid."""
-    fields = torch.from_numpy(stored).float()
-    fields[0] *= _UNIT_MM
-    fields[2] *= _UNIT_MM
-    return fields
 
 
 def prepare_case(case: Case, folder: Path, spec: PreprocessSpec) -> Prepared | UserError:
@@ -191,71 +152,3 @@ def prepare(
     }
     write_json(folder / MANIFEST, manifest)
     return folder / MANIFEST, failed
-
-
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write JSON under a temporary name and rename it."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(data, indent=1, sort_keys=True), encoding="utf-8")
-    temporary.replace(path)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Prepared people, held in memory.
-
-    Attributes
-    ----------
-    spec
-        Of the preprocessing.
-    people
-        From the manifest.
-    stored
-        (4, Z, Y, X) int16 of each person, in the same order; see `fields_of`.
-    manifest_sha256
-        Of the manifest's file.
-    """
-
-    spec: PreprocessSpec
-    people: tuple[Prepared, ...]
-    stored: tuple[NDArray[np.int16], ...]
-    manifest_sha256: str
-
-    def rows(self, part: str) -> list[int]:
-        """Return the positions of a part's people."""
-        return [n for n, person in enumerate(self.people) if person.part == part]
-
-    def fields(self, row: int) -> Tensor:
-        """Return one person's fields as `as_tensor` does."""
-        return as_tensor(self.stored[row])
-
-
-def read_dataset(manifest: Path) -> Dataset:
-    """Read prepared people.
-
-    Raises
-    ------
-    UserError
-        When the manifest or an array is missing, or an array is not the one that was written.
-    """
-    try:
-        text = manifest.read_bytes()
-        data = json.loads(text)
-        people = tuple(Prepared(**row) for row in data["people"])
-        spec = PreprocessSpec.from_json(json.dumps(data["spec"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{manifest.name} is not a manifest of prepared people.",
-            "Run facegen-train prepare first and give the manifest it names.",
-            reason=error,
-        ) from error
-    stored = []
-    for person in people:
-        path = manifest.parent / f"{person.id}.b2nd"
-        if not path.is_file() or sha256_of(path) != person.prepared_sha256:
-            raise UserError(
-                f"The prepared array of {person.id} is missing or changed.",
-                "Delete its .json file and run facegen-train prepare again.",
-            )
-        stored.append(np.asarray(blosc2.load_array(str(path))))
-    return Dataset(spec, people, tuple(stored), hashlib.sha256(text).hexdigest())

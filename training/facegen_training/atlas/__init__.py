@@ -1,0 +1,1 @@
+"""The mean head: averages over many prepared people, and the landmarks on it."""

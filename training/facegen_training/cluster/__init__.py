@@ -1,0 +1,1 @@
+"""Training on a scheduler: Slurm jobs, requeueing, sweeps."""

@@ -1,0 +1,1 @@
+"""The people: who they are, where they come from, how their scans are prepared."""

@@ -1,0 +1,1 @@
+"""The commands of ``facegen-train``, one module each."""

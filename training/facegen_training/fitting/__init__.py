@@ -1,0 +1,1 @@
+"""How it is trained: settings, augmentation, the loop, checkpoints."""

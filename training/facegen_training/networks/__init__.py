@@ -1,0 +1,1 @@
+"""What is trained: each network and how it learns, one file each."""
