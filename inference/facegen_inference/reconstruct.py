@@ -169,8 +169,6 @@ def prepare(
     UserError
         When the scan is de-identified or the landmarks file cannot be read.
     """
-    from facegen_inference.craniometry import find_landmarks_and_frame
-
     if scan.deidentified:
         raise UserError(
             "The face was removed from this scan, or blurred, to protect a person.",
@@ -180,12 +178,38 @@ def prepare(
     timings: dict[str, float] = {}
     with timed(timings, "skull"):
         skull = _skull_of(scan, part(progress, 0.0, 0.6))
+    prepared = place(scan, skull, given, part(progress, 0.6, 1.0))
+    progress(1.0, "skull ready")
+    return replace(prepared, timings={**timings, **prepared.timings})
+
+
+def place(
+    scan: Scan, skull: Skull, given: Landmarks | None = None, progress: Progress = silent
+) -> Prepared:
+    """Find landmarks and frame of a skull that was made before; the second half of `prepare`.
+
+    Parameters
+    ----------
+    scan, skull
+        The scan and its bone.
+    given
+        Code → point placed by the examiner, LPS mm; they override what is found.
+    progress
+        Told how far the work is; may raise `Cancelled`.
+
+    Raises
+    ------
+    NoHeadFound, SkullUnplaced
+        As `prepare`.
+    """
+    from facegen_inference.craniometry import find_landmarks_and_frame
+
+    timings: dict[str, float] = {}
     with timed(timings, "landmarks and frame"):
         try:
-            landmarks, frame = find_landmarks_and_frame(skull, given, part(progress, 0.6, 1.0))
+            landmarks, frame = find_landmarks_and_frame(skull, given, progress)
         except FrameUnsure as error:
             raise SkullUnplaced(error, skull, _found_so_far(error)) from error
-    progress(1.0, "skull ready")
     return Prepared(scan, skull, landmarks, frame, timings)
 
 
