@@ -11,6 +11,7 @@ import typer
 
 from facegen_inference.errors import UserError
 from facegen_training.commands.atlas import atlas
+from facegen_training.commands.evaluate import evaluate
 from facegen_training.commands.export import export
 from facegen_training.commands.fit import fit
 from facegen_training.commands.prepare import prepare
@@ -23,7 +24,7 @@ def _train() -> None:
     """Train FaceGen's networks."""
 
 
-for command in (prepare, atlas, fit, export):
+for command in (prepare, atlas, fit, evaluate, export):
     app.command()(command)
 
 

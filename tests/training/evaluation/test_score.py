@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy.ndimage import affine_transform
+
+from facegen_inference.closest import ClosestOnSurface
+from facegen_inference.demo_head import head_volume, load_head_model
+from facegen_inference.errors import UserError
+from facegen_inference.scan import open_scan
+from facegen_inference.skin import skin_surface
+from facegen_training.cohort.cases import Case
+from facegen_training.evaluation.floors import coarsened, measure_floors
+from facegen_training.evaluation.people import people_to_score
+from facegen_training.evaluation.protocol import HEADLINE
+from facegen_training.evaluation.report import Study, write_report
+from facegen_training.evaluation.score import (
+    claimed,
+    contenders,
+    mean_face,
+    score_file,
+    score_people,
+    score_person,
+)
+
+SPACING_MM = 3.0
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A 3 mm copy of the demonstration head, in a file named like a person."""
+    volume = head_volume(load_head_model())
+    step = SPACING_MM / volume.spacing
+    count = tuple(int(n) for n in np.array(volume.array.shape) / step)
+    matrix = volume.patient_from_voxel @ np.diag([*step, 1.0])
+    array = affine_transform(
+        volume.array.astype(np.float32), step, output_shape=count, order=1, cval=-1000
+    )
+    image = sitk.GetImageFromArray(np.round(array).astype(np.int16))
+    image.SetSpacing((SPACING_MM,) * 3)
+    directions = matrix[:3, 2::-1] / SPACING_MM
+    image.SetDirection(directions.ravel().tolist())
+    image.SetOrigin(matrix[:3, 3].tolist())
+    path = tmp_path_factory.mktemp("scans") / "Doe_Jane.nii.gz"
+    sitk.WriteImage(image, str(path))
+    return Case("p-1", path, "synthetic", "test")
+
+
+def test_scores_once_reports_and_goes_on_where_it_was(head: Case, tmp_path: Path) -> None:
+    compared = contenders(["mean-face"], [])
+    rows = score_people([head], [HEADLINE], compared, tmp_path / "work")
+    assert rows[0]["person"] == "p-1"
+    assert 0.2 < rows[0]["closest"]["mean"] < 4.0
+    assert rows[0]["voxel_mm"] == [3.0, 3.0, 3.0]
+
+    path = score_file(tmp_path / "work", head, HEADLINE, compared[0])
+    path.write_text(json.dumps({**rows[0], "seconds": -1}), encoding="utf-8")
+    again = score_people([head], [HEADLINE], compared, tmp_path / "work")
+    assert again[0]["seconds"] == -1
+
+    page = write_report(Study(rows, {}, {}, "## By hand\n\nA note."), mean_face(), tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "| mean-face | 1 |" in text
+    assert text.rstrip().endswith("A note.")
+    assert (tmp_path / "validation" / "regions.png").stat().st_size > 1000
+    written = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+    assert b"Doe" not in written
+
+
+def test_a_claimed_person_is_left_alone_until_the_claim_is_stale(
+    head: Case, tmp_path: Path
+) -> None:
+    compared = contenders(["mean-face"], [])
+    lock = tmp_path / "p-1.lock"
+    with claimed(lock) as mine:
+        assert mine
+        assert score_person(head, [HEADLINE], compared, tmp_path) == "p-1: another run has it"
+    assert not lock.exists()
+    lock.touch()
+    old = time.time() - 7200
+    os.utime(lock, (old, old))
+    with claimed(lock) as mine:
+        assert mine
+
+
+def test_what_cannot_be_read_is_reported_without_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "Doe_John.nii.gz"
+    path.write_bytes(b"no scan")
+    case = Case("p-2", path, "lab", "test")
+    rows = score_people([case], [HEADLINE], contenders(["mean-face"], []), tmp_path / "work")
+    assert rows[0]["failed"]
+    assert "Doe" not in json.dumps(rows)
+
+
+def test_scores_of_another_model_are_not_taken(head: Case, tmp_path: Path) -> None:
+    model = tmp_path / "other.onnx"
+    model.write_bytes(b"one")
+    first = score_file(tmp_path, head, HEADLINE, contenders([], [str(model)])[0])
+    model.write_bytes(b"two")
+    second = score_file(tmp_path, head, HEADLINE, contenders([], [str(model)])[0])
+    assert first != second
+
+
+def test_models_get_names_and_replace_the_built_in_one(tmp_path: Path) -> None:
+    a, b = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    a.touch()
+    b.touch()
+    found = contenders(["mean-face", "neural"], [str(a), f"other={b}"])
+    assert [(one.name, one.model) for one in found] == [
+        ("mean-face", None),
+        ("neural", a),
+        ("other", b),
+    ]
+    with pytest.raises(UserError, match="Two models are called x"):
+        contenders([], [f"x={a}", f"x={b}"])
+    with pytest.raises(UserError, match="no model file"):
+        contenders([], [str(tmp_path / "none.onnx")])
+    with pytest.raises(UserError, match="no method clay"):
+        contenders(["clay"], [])
+
+
+def test_training_people_are_never_scored(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be scored"):
+        people_to_score(tmp_path, "train")
+
+
+def test_coarsening_keeps_the_head_where_it_is(head: Case, tmp_path: Path) -> None:
+    volume = open_scan(head.path).volume
+    assert volume is not None
+    coarse = skin_surface(coarsened(volume, (6.0, 6.0, 6.0), None))
+    found = ClosestOnSurface(skin_surface(volume)).query(coarse.vertices)
+    inside = (np.abs(coarse.vertices - coarse.vertices.mean(axis=0)) < 60).all(axis=1)
+    moved = (found.point - coarse.vertices)[inside].mean(axis=0)
+    assert np.abs(moved).max() < 0.5
+    assert measure_floors([head], tmp_path) == {}

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from facegen_inference.errors import UserError
+from facegen_training.evaluation import tables
+from facegen_training.evaluation.held_out import held_out_rows
+from facegen_training.evaluation.plots import averaged_maps
+from facegen_training.evaluation.tables import Row
+
+
+def row(person: str, method: str, mean: float, voxel: float = 4.6, **more: object) -> Row:
+    distances = {
+        "mean": mean,
+        "median": mean / 2,
+        "rmse": mean,
+        "p95": 2 * mean,
+        "signed_mean": -mean,
+        "below_2_mm": 50.0,
+        "below_2_5_mm": 60.0,
+    }
+    return {
+        "person": person,
+        "source": "lab",
+        "method": method,
+        "condition": "bone-250",
+        "voxel_mm": [3.0, voxel, voxel],
+        "closest": distances,
+        "along_normals": distances,
+        "normal_angle": 15.0,
+        "regions": {"nose": distances},
+        "landmarks": {"pronasale": mean},
+        "band_coverage": {"50": 49.0, "90": 88.0},
+        "partial_volume": 40.0,
+        **more,
+    }
+
+
+@pytest.fixture
+def rows() -> list[Row]:
+    return [
+        *(row(f"p{n}", "mean-face", 3.0 + n) for n in range(4)),
+        *(row(f"p{n}", "neural", 1.0 + n) for n in range(4)),
+    ]
+
+
+def test_people_weigh_the_same_and_the_worst_tenth_is_the_worst(rows: list[Row]) -> None:
+    line = tables.main_table(rows).splitlines()[2]
+    assert line.startswith("| mean-face | 4 | 4.50 [")
+    assert line.endswith("| 6.00 |")
+    assert "| -4.50 |" in line
+
+
+def test_paired_gain_is_over_the_same_people(rows: list[Row]) -> None:
+    lonely = row("p9", "neural", 100.0)
+    assert "neural against mean-face: +2.00 mm nearer [+2.00, +2.00], better on 4 of 4" in (
+        tables.paired_lines([*rows, lonely])
+    )
+
+
+def test_coarse_and_sharp_are_told_apart_by_their_longest_voxel_edge() -> None:
+    sharp = row("s", "neural", 2.0, voxel=0.9, voxel_mm=[1.0, 0.9, 0.9])
+    thick = row("t", "neural", 2.0, voxel_mm=[3.0, 0.9, 0.9])
+    assert [r["person"] for r in tables.of_kind([sharp, thick], coarse=True)] == ["t"]
+    assert [r["person"] for r in tables.of_kind([sharp, thick], coarse=False)] == ["s"]
+
+
+def test_other_conditions_stand_beside_the_headline_of_the_same_people(rows: list[Row]) -> None:
+    binary = [row("p3", "neural", 5.0, condition="binary")]
+    refused = {**row("p0", "neural", 0.0, condition="binary"), "failed": "No head."}
+    text = tables.condition_table([*rows, *binary, refused])
+    assert "| binary | – | 5.00 (1), headline 4.00, 1 refused |" in text
+    assert tables.failures([*rows, refused]) == "- p0, binary, neural: No head."
+
+
+def test_interval_holds_the_mean_and_narrows_with_people() -> None:
+    few = tables.interval([1.0, 3.0])
+    many = tables.interval([1.0, 3.0] * 50)
+    assert few[0] == many[0] == 2.0
+    assert few[1] < many[1] < 2.0 < many[2] < few[2]
+    assert np.isnan(tables.interval([])[0])
+
+
+def test_held_out_table_is_of_the_kind_with_most_people(rows: list[Row]) -> None:
+    sharp = row("s", "neural", 9.0, voxel_mm=[1.0, 1.0, 1.0])
+    found = {line.method: line for line in held_out_rows([*rows, sharp])}
+    assert found["neural"].people == 4
+    assert found["neural"].mean_mm == 2.5
+    assert found["neural"].p95_mm == 5.0
+
+
+def test_nobody_scored_makes_no_error_table(rows: list[Row]) -> None:
+    failed = [{**r, "failed": "No head."} for r in rows]
+    with pytest.raises(UserError, match="Nobody could be scored"):
+        held_out_rows(failed)
+
+
+def test_error_map_needs_three_people_at_a_vertex(rows: list[Row]) -> None:
+    mapped = [
+        {**r, "map": [1.0 + n, 2.0 if n < 2 else None]}
+        for n, r in enumerate(tables.chosen(rows, method="neural"))
+    ]
+    found = averaged_maps(mapped, 2)["neural"]
+    assert found[0] == 2.5
+    assert np.isnan(found[1])

@@ -1,0 +1,70 @@
+"""``facegen-train evaluate``: score methods on people left out, and write the validation report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facegen_inference.errors import UserError
+from facegen_training.commands.console import progress_bar
+
+
+def evaluate(
+    scans: Annotated[Path, typer.Argument(help="Folder of the scans named in split.toml.")],
+    out: Annotated[Path, typer.Option(help="Where validation.md and its plots go.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Model file to score, FILE or NAME=FILE; again for more."),
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Built-in methods; all when left away.")
+    ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Ways of reducing the scan to bone: bone-250 (default), bone-150, "
+            "bone-400, binary, cropped."
+        ),
+    ] = None,
+    part: Annotated[str, typer.Option(help="Part of the split: test or validation.")] = "test",
+    person: Annotated[list[str] | None, typer.Option(help="Only these people.")] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Where scores are kept; OUT/scores when left away.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    notes: Annotated[
+        Path | None, typer.Option(help="Markdown to put at the end of the report.")
+    ] = None,
+) -> None:
+    """Score methods on people left out, from bone alone, as the workstation would be used.
+
+    Goes on where it was stopped.  Writes OUT/validation.md, plots, figures per person, and
+    OUT/held-out.json for facegen-train export --held-out.
+    """
+    from facegen_inference.methods import METHODS
+    from facegen_training.evaluation.floors import measure_floors
+    from facegen_training.evaluation.held_out import write_held_out
+    from facegen_training.evaluation.people import people_to_score
+    from facegen_training.evaluation.protocol import CONDITIONS, HEADLINE
+    from facegen_training.evaluation.report import Study, write_report
+    from facegen_training.evaluation.score import contenders, mean_face, score_people
+
+    conditions = condition or [HEADLINE]
+    for name in conditions:
+        if name not in CONDITIONS:
+            raise UserError(f"There is no condition {name}.", f"Known: {', '.join(CONDITIONS)}.")
+    compared = contenders(method or list(METHODS), model or [])
+    cases = people_to_score(scans, part, person)
+    folder = work or out / "scores"
+    with progress_bar("scoring") as progress:
+        rows = score_people(cases, conditions, compared, folder, workers, progress)
+    study = Study(
+        rows=rows,
+        floors=measure_floors(cases, folder),
+        models={one.name: one.key["model"] for one in compared if "model" in one.key},
+        notes=notes.read_text(encoding="utf-8") if notes else "",
+    )
+    typer.echo(str(write_report(study, mean_face(), out)))
+    typer.echo(str(write_held_out(rows, out / "held-out.json")))

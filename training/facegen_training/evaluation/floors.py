@@ -1,0 +1,97 @@
+"""How exactly the skin itself is known in each kind of scan: the floor under every score.
+
+A sharp head is coarsened to larger voxels and measured against itself.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from facegen_inference.compare import compare
+from facegen_inference.errors import UserError
+from facegen_inference.provenance import sha256_of
+from facegen_inference.reconstruct import prepare
+from facegen_inference.scan import open_scan
+from facegen_inference.skin import skin_level, skin_surface
+from facegen_inference.volume import AIR_HU, Grid, Volume, resample
+from facegen_training.cohort.cases import Case
+from facegen_training.cohort.dataset import write_json
+from facegen_training.evaluation.protocol import PROTOCOL
+
+COARSE_MM = (3.0, 4.6, 4.6)
+"""Voxels (k, j, i) of a typical radiotherapy planning CT of the project's coarse source."""
+SHARP_MM = 1.25
+"""A scan with no voxel edge above this can serve as the sharp head."""
+KINDS: dict[str, tuple[tuple[float, float, float], int | None]] = {
+    "1 mm, moved by half a voxel": ((1.0, 1.0, 1.0), None),
+    "3.0 x 4.6 x 4.6 mm, partial volume kept": (COARSE_MM, None),
+    "3.0 x 4.6 x 4.6 mm, cut below -500 HU": (COARSE_MM, -500),
+    "3.0 x 4.6 x 4.6 mm, cut below -300 HU": (COARSE_MM, -300),
+}
+
+Floors = dict[str, dict[str, Any]]
+
+
+def coarsened(volume: Volume, spacing: tuple[float, float, float], cut: int | None) -> Volume:
+    """Return a scan averaged onto larger voxels, half a voxel off the old ones.
+
+    Voxels below `cut` HU become air, as a drawn body mask does.
+    """
+    step = np.array(spacing) / volume.spacing
+    size = 2 * np.round((step - 1) / 2).astype(int) + 1  # odd: an even filter would move the head
+    averaged = ndimage.uniform_filter(volume.array.astype(np.float32), tuple(int(n) for n in size))
+    matrix = volume.patient_from_voxel.copy()
+    matrix[:3, :3] *= step
+    matrix[:3, 3] += volume.patient_from_voxel[:3, :3] @ (np.full(3, 0.5))
+    k, j, i = (int((n - 1) / s) for n, s in zip(volume.array.shape, step, strict=True))
+    hu = resample(averaged, volume.patient_from_voxel, Grid((k, j, i), matrix), AIR_HU)
+    if cut is not None:
+        hu[hu < cut] = AIR_HU
+    return Volume(np.round(hu).astype(np.int16), matrix)
+
+
+def measure_floors(cases: list[Case], work: Path) -> Floors:
+    """Measure the first sharp head among the people against itself in each kind of voxel, once.
+
+    Returns
+    -------
+    Kind → skin level (HU) and distances (mm); empty where no head is sharp enough.
+    """
+    target = work / "floors.json"
+    for case in cases:
+        try:
+            scan = open_scan(case.path)
+        except UserError:
+            continue  # said among the people that could not be scored
+        if scan.volume is None or max(scan.volume.spacing) > SHARP_MM:
+            continue
+        key = {"scan": sha256_of(case.path) if case.path.is_file() else "", "protocol": PROTOCOL}
+        known = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
+        if known.get("key") != key:
+            known = {"key": key, "floors": _floors_of(scan.volume, scan)}
+            write_json(target, known)
+        floors: Floors = known["floors"]
+        return floors
+    return {}
+
+
+def _floors_of(volume: Volume, scan: Any) -> Floors:
+    truth = skin_surface(volume)
+    prepared = prepare(scan)
+    floors = {}
+    for name, (spacing, cut) in KINDS.items():
+        coarse = coarsened(volume, spacing, cut)
+        result = compare(skin_surface(coarse), truth, prepared.frame, prepared.landmarks)
+        floors[name] = {
+            "level": skin_level(coarse),
+            "landmarks": result.landmarks,
+            "mean": result.closest.mean,
+            "signed_mean": result.closest.signed_mean,
+            "p95": result.closest.p95,
+        }
+    return floors

@@ -1,0 +1,58 @@
+"""The error table that a model's card carries, from the scores of people left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from facegen_inference.card import ErrorRow
+from facegen_inference.errors import UserError
+from facegen_training.cohort.dataset import write_json
+from facegen_training.evaluation import tables
+from facegen_training.evaluation.protocol import HEADLINE
+from facegen_training.evaluation.tables import Row
+
+
+def held_out_rows(rows: list[Row]) -> tuple[ErrorRow, ...]:
+    """Return one line a method: the kind of scan with most people, averages over people.
+
+    Raises
+    ------
+    UserError
+        When nobody could be scored.
+    """
+    headline = [r for r in rows if r["condition"] == HEADLINE]
+    kinds = [tables.of_kind(headline, coarse) for coarse in (True, False)]
+    group = max(kinds, key=len)
+    if not group:
+        raise UserError(
+            "Nobody could be scored, so there is no error table.",
+            "See the reasons under 'Not scored' in validation.md.",
+        )
+    found = []
+    for method in tables.methods_in(group):
+        of = tables.chosen(group, method=method)
+        figures = {k: round(tables.average(of, "closest", k), 2) for k in ("mean", "median", "p95")}
+        found.append(
+            ErrorRow(
+                method=method,
+                people=len(of),
+                mean_mm=figures["mean"],
+                median_mm=figures["median"],
+                p95_mm=figures["p95"],
+                below_2mm_percent=round(tables.average(of, "closest", "below_2_mm"), 2),
+                below_2_5mm_percent=round(tables.average(of, "closest", "below_2_5_mm"), 2),
+            )
+        )
+    return tuple(found)
+
+
+def write_held_out(rows: list[Row], path: Path) -> Path:
+    """Write what ``facegen-train export --held-out`` reads, and return its path."""
+    table = held_out_rows(rows)
+    people = max(row.people for row in table)
+    note = (
+        f"{people} people never used in training, from bone alone (level 250 HU), both-way "
+        "closest distances over the predicted face region, mean over people."
+    )
+    write_json(path, {"note": note, "rows": [row.model_dump(mode="json") for row in table]})
+    return path
