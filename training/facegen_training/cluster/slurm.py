@@ -1,0 +1,329 @@
+"""From a job and a machine to the batch script that Slurm runs.
+
+The script starts one process for each GPU with torchrun's variables set, copies the prepared
+people to the node's own disk first and wipes them at the end, and turns the time limit into
+"write a checkpoint, queue again, go on": two minutes before the limit Slurm sends SIGUSR1, the
+script passes it to the ranks, ``facegen-train fit`` finishes its step, writes a checkpoint and
+ends with status 75, and the script puts the job back into the queue.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from facegen_inference.errors import UserError
+
+GO_ON_LATER = 75
+"""Exit status of a fit that wrote a checkpoint and wants to be started again (EX_TEMPFAIL)."""
+TASK = "{task}"
+"""Stands in a job's words for the number of the array's task."""
+_SUBMITTED = re.compile(r"^(\d+)")
+
+
+class Machine(Protocol):
+    """What the batch script asks of a machine; see `facegen_training.planning.machines`."""
+
+    @property
+    def partition(self) -> str: ...  # noqa: D102 - said above
+    @property
+    def account(self) -> str: ...  # noqa: D102
+    @property
+    def qos(self) -> str: ...  # noqa: D102
+    @property
+    def gres(self) -> str: ...  # noqa: D102
+    @property
+    def cpus_per_gpu(self) -> int: ...  # noqa: D102
+    @property
+    def scratch(self) -> str: ...  # noqa: D102
+    @property
+    def internet(self) -> bool: ...  # noqa: D102
+    @property
+    def signal_seconds(self) -> int: ...  # noqa: D102
+    @property
+    def environment(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def setup(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Job:
+    """One submission: a command on some GPUs, or an array of such commands.
+
+    Attributes
+    ----------
+    name
+        Shown by squeue.
+    command
+        Words of the command each rank runs.  In an array, ``{task}`` in a word stands for the
+        task's number.
+    folder
+        Where Slurm's output and the record of staging go; on the shared disk.
+    minutes
+        Time limit of one start.
+    nodes, gpus
+        Nodes, and GPUs (= ranks) on each.
+    array
+        Number of tasks, 0 for no array, and how many run at once (0: as Slurm likes).
+    stage
+        Folder to copy to the node's own disk, or None.  In the command's words its path is
+        replaced by the copy's.
+    image
+        Apptainer image in which everything runs, or None.
+    restarts
+        How often a start may end unfinished before the job gives up.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    folder: Path
+    minutes: int
+    nodes: int = 1
+    gpus: int = 1
+    array: tuple[int, int] = (0, 0)
+    stage: Path | None = None
+    image: Path | None = None
+    restarts: int = 200
+
+
+def batch_script(job: Job, machine: Machine) -> str:
+    """Return the text of the batch script.
+
+    Parameters
+    ----------
+    job
+        What to run.
+    machine
+        Where; its preset names account, queue, GPUs, scratch and environment.
+
+    Raises
+    ------
+    UserError
+        When the job's numbers cannot be a job.
+    """
+    _check(job)
+    parts = ["#!/usr/bin/env bash", *_directives(job, machine), "", _BEGIN]
+    parts += _environment(machine)
+    if machine.setup:
+        parts += ["", "# What this machine asks for.", *machine.setup]
+    command = " ".join(_word(word, job) for word in job.command)
+    runner = ""
+    if job.image is not None:
+        runner = f"apptainer exec --nv {shlex.quote(str(job.image))} "
+    if job.stage is not None:
+        parts += ["", _stage(job.stage, job.folder, machine, runner)]
+    words = {"command": runner + command, "restarts": str(job.restarts)}
+    body = _RUN
+    for name, text in words.items():
+        body = body.replace(f"@{name}@", text)
+    return "\n".join([*parts, "", body])
+
+
+def submit(script: Path) -> int:
+    """Hand a batch script to Slurm; return the job's number.
+
+    Raises
+    ------
+    UserError
+        When there is no Slurm here, or it refuses the script, with its own words.
+    """
+    try:
+        done = subprocess.run(
+            ["sbatch", "--parsable", str(script)],
+            capture_output=True,
+            text=True,
+            env=outside_of_jobs(os.environ),
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise UserError(
+            "There is no Slurm on this machine (sbatch was not found).",
+            "Run this on the cluster's login node, or use --dry-run to see the script.",
+        ) from error
+    found = _SUBMITTED.match(done.stdout)
+    if done.returncode or found is None:
+        words = (done.stderr or done.stdout).strip().splitlines()
+        raise UserError(
+            f"Slurm refused the job: {words[-1] if words else 'no reason given'}",
+            f"Look at {script.name}, and at account, queue and time limit.",
+        )
+    return int(found.group(1))
+
+
+def outside_of_jobs(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the traces of a job, so that a new one does not inherit them.
+
+    Variables that say which cluster (``SLURM_CONF``) stay.
+    """
+    traces = ("SLURM_", "SBATCH_", "SRUN_")
+    return {
+        name: value
+        for name, value in environment.items()
+        if name == "SLURM_CONF" or not name.startswith(traces)
+    }
+
+
+def time_limit(minutes: int) -> str:
+    """Return minutes as Slurm writes them: ``days-hours:minutes:00``."""
+    days, rest = divmod(minutes, 24 * 60)
+    hours, left = divmod(rest, 60)
+    return f"{days}-{hours:02d}:{left:02d}:00"
+
+
+def _check(job: Job) -> None:
+    count, at_once = job.array
+    if min(job.minutes, job.nodes, job.gpus) < 1 or min(count, at_once, job.restarts) < 0:
+        raise UserError(
+            "A job needs at least one minute, one node and one GPU.",
+            "Check time limit, nodes, GPUs and array.",
+        )
+    if any(TASK in word for word in job.command) and not count:
+        raise UserError(f"{TASK} has a meaning in arrays only.", "Give the number of tasks.")
+
+
+def _directives(job: Job, machine: Machine) -> list[str]:
+    count, at_once = job.array
+    number = "%A_%a" if count else "%j"
+    gres = f"{machine.gres}:{job.gpus}"
+    options = {
+        "job-name": job.name,
+        "account": machine.account,
+        "partition": machine.partition,
+        "qos": machine.qos,
+        "array": f"0-{count - 1}" + (f"%{at_once}" if at_once else "") if count else "",
+        "nodes": job.nodes,
+        "ntasks-per-node": job.gpus,
+        "gres": gres,
+        "cpus-per-task": machine.cpus_per_gpu,
+        "time": time_limit(job.minutes),
+        "signal": f"B:USR1@{machine.signal_seconds}",
+        "output": job.folder / f"slurm-{number}.out",
+        "open-mode": "append",
+    }
+    given = {name: str(value) for name, value in options.items() if value}
+    lines = [f"#SBATCH --{name}={shlex.quote(value)}" for name, value in given.items()]
+    return [*lines, "#SBATCH --requeue"]
+
+
+_BEGIN = """\
+set -uo pipefail
+
+# srun does not take this over from sbatch.
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+# Where the ranks meet.
+if [ "$SLURM_JOB_NUM_NODES" -eq 1 ]; then
+    MASTER_ADDR=127.0.0.1
+else
+    MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+fi
+export MASTER_ADDR MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))"""
+
+
+def _environment(machine: Machine) -> list[str]:
+    lines = []
+    if not machine.internet:
+        lines += [
+            "# The compute nodes have no internet: whoever tries it fails at once.",
+            "export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 WANDB_MODE=offline PIP_NO_INDEX=1",
+        ]
+    lines += [f"export {name}={shlex.quote(v)}" for name, v in machine.environment.items()]
+    return lines
+
+
+def _word(word: str, job: Job) -> str:
+    """Quote one word of the command; the staged folder and ``{task}`` become variables."""
+    variables = {TASK: '"${SLURM_ARRAY_TASK_ID}"'}
+    if job.stage is not None:
+        source = PurePosixPath(job.stage)
+        path = PurePosixPath(word)
+        if path == source or source in path.parents:
+            rest = path.relative_to(source)
+            return '"$staged"' + ("" if rest == PurePosixPath(".") else shlex.quote(f"/{rest}"))
+    pieces = re.split(re.escape(TASK), word)
+    quoted = [shlex.quote(piece) if piece else "" for piece in pieces]
+    return variables[TASK].join(quoted) or "''"
+
+
+def _stage(source: Path, folder: Path, machine: Machine, runner: str) -> str:
+    text = _STAGE
+    words = {
+        "scratch": machine.scratch,
+        "runner": runner,
+        "source": shlex.quote(str(source)),
+        "record": shlex.quote(str(folder / "staging")),
+    }
+    for name, value in words.items():
+        text = text.replace(f"@{name}@", value)
+    return text
+
+
+_STAGE = """\
+# Copy the prepared people to the node's own disk; wipe them at the end, whatever the end is.
+staged="@scratch@/facegen-$SLURM_JOB_ID"
+on_each_node() {
+    local everywhere=()
+    if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then # else without srun: it works in a cancelled job too
+        everywhere=(srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --gres=none)
+    fi
+    "${everywhere[@]}" @runner@python -m facegen_training.cluster.staging "$@" --record @record@
+}
+wipe() { on_each_node wipe "$staged"; }
+trap wipe EXIT
+on_each_node copy @source@ "$staged" || exit $?"""
+
+
+_RUN = """\
+# One process a GPU.  SIGUSR1 is ignored until fit listens, so that it cannot kill a rank that
+# is still importing; therefore it is sent again until the ranks have ended.
+told=0
+repeat=
+tell_the_ranks() {
+    told=$((told + 1))
+    if [ -z "$repeat" ]; then
+        (while kill -USR1 "$step" 2>/dev/null; do sleep 5; done) &
+        repeat=$!
+    fi
+}
+srun --kill-on-bad-exit=0 bash -c '
+    trap "" USR1
+    export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS
+    export LOCAL_WORLD_SIZE=$((SLURM_NTASKS / SLURM_JOB_NUM_NODES)) NODE_RANK=$SLURM_NODEID
+    exec "$@"' rank @command@ &
+step=$!
+trap tell_the_ranks USR1
+while :; do
+    before=$told
+    wait "$step"
+    status=$?
+    [ "$told" -ne "$before" ] || break # else the signal ended the wait, not the ranks
+done
+[ -z "$repeat" ] || kill "$repeat" 2>/dev/null
+
+if [ "$status" -eq 0 ]; then
+    echo "Finished."
+    exit 0
+fi
+if [ "$status" -ne 75 ] && [ "$told" -eq 0 ]; then
+    echo "Failed with status $status."
+    exit "$status"
+fi
+if [ "${SLURM_RESTART_COUNT:-0}" -ge @restarts@ ]; then
+    echo "Not finished after @restarts@ restarts: giving up."
+    exit 1
+fi
+echo "Stopped before its end with a checkpoint; queued again."
+if declare -F wipe >/dev/null; then
+    trap - EXIT
+    wipe
+fi
+scontrol requeue "$SLURM_JOB_ID"
+sleep 60 # Slurm ends this script here
+exit "$status"
+"""
