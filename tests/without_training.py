@@ -20,6 +20,8 @@ TRAINING = (
     "tensorboard",
     "blosc2",
     "matplotlib",
+    "submitit",
+    "optuna",
 )
 
 
