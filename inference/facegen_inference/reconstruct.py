@@ -203,11 +203,13 @@ def place(
         As `prepare`.
     """
     from facegen_inference.craniometry import find_landmarks_and_frame
+    from facegen_inference.given_frame import check_sides
 
     timings: dict[str, float] = {}
     with timed(timings, "landmarks and frame"):
         try:
             landmarks, frame = find_landmarks_and_frame(skull, given, progress)
+            check_sides(skull, landmarks, frame)
         except FrameUnsure as error:
             raise SkullUnplaced(error, skull, _found_so_far(error)) from error
     return Prepared(scan, skull, landmarks, frame, timings)
