@@ -59,6 +59,9 @@ WINDOW_LIBRARIES = {
     "libxcb-shape.so.0": "libxcb-shape0",
 }
 TEST_PROGRAMS = {"Xvfb": "xvfb", "xauth": "xauth"}
+# Wanted, never demanded: without them the tests on a real Slurm are skipped.
+SLURM_PROGRAMS = {"sbatch": "slurm-wlm", "slurmctld": "slurm-wlm", "munged": "munge"}
+POLICY = Path("/usr/sbin/policy-rc.d")  # asked by Debian before it starts a service
 
 
 class AdviceError(Exception):
@@ -145,6 +148,32 @@ def install_packages(packages: Sequence[str]) -> None:
                 f"The system libraries could not be installed ({last_line(done.stderr)}). "
                 f"Type this, then start again:\n  {line}"
             )
+
+
+@contextmanager
+def services_held(policy: Path) -> Iterator[None]:
+    """Keep Debian from starting what it installs, unless the machine has a policy already."""
+    if policy.exists():
+        yield
+        return
+    policy.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
+    policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        policy.unlink()
+
+
+def install_slurm() -> None:
+    """Install Slurm for the tests, as root on Debian or Ubuntu; elsewhere they are skipped."""
+    missing = sorted(set(missing_packages({}, SLURM_PROGRAMS)))
+    if not missing or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    with services_held(POLICY):
+        try:
+            install_packages(missing)
+        except AdviceError as advice:
+            say(f"The tests on a real Slurm will be skipped. {advice}")
 
 
 def last_line(text: str) -> str:
@@ -466,6 +495,8 @@ def test(options: argparse.Namespace, environment: Environment) -> int:
     if sys.platform == "linux":
         libraries = GL_LIBRARIES | WINDOW_LIBRARIES
         install_packages(missing_packages(libraries, TEST_PROGRAMS))
+        if not options.no_training:
+            install_slurm()
     environment.make()
     if options.torch:
         say("Installing torch as asked")

@@ -120,6 +120,46 @@ def test_not_root_gets_the_exact_line(run: ModuleType, monkeypatch: pytest.Monke
     assert str(stop.value).endswith(line)
 
 
+def test_services_are_held_while_packages_are_installed(run: ModuleType, tmp_path: Path) -> None:
+    policy = tmp_path / "policy-rc.d"
+    with run.services_held(policy):
+        if sys.platform != "win32":
+            assert subprocess.run([policy, "munge", "start"], check=False).returncode == 101
+    assert not policy.exists()
+    policy.write_text("mine")
+    with run.services_held(policy):
+        assert policy.read_text() == "mine"
+    assert policy.read_text() == "mine"
+
+
+def test_slurm_is_installed_by_root_and_never_demanded(
+    run: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    asked = []
+
+    def refuse(packages: list[str]) -> None:
+        asked.append(packages)
+        raise run.AdviceError("The mirror is gone.")
+
+    there = {"apt-get": "/usr/bin/apt-get"}
+    monkeypatch.setattr(run.shutil, "which", there.get)
+    monkeypatch.setattr(run, "install_packages", refuse)
+    monkeypatch.setattr(run, "POLICY", tmp_path / "policy-rc.d")
+    monkeypatch.setattr(run.os, "geteuid", lambda: 1000, raising=False)
+    run.install_slurm()
+    assert asked == []
+    monkeypatch.setattr(run.os, "geteuid", lambda: 0, raising=False)
+    run.install_slurm()
+    assert asked == [["munge", "slurm-wlm"]]
+    assert "will be skipped. The mirror is gone." in capsys.readouterr().out
+    there.update({"sbatch": "/usr/bin/sbatch", "slurmctld": "/x", "munged": "/x"})
+    run.install_slurm()
+    assert len(asked) == 1
+
+
 def test_both_runtimes_are_refused_with_the_line_that_mends_it(
     run: ModuleType, environment: object
 ) -> None:
