@@ -33,6 +33,7 @@ class Command:
 
 
 FILE = str(QT_TRANSLATE_NOOP("Commands", "&File"))
+LANDMARKS = str(QT_TRANSLATE_NOOP("Commands", "&Landmarks"))
 FACE = str(QT_TRANSLATE_NOOP("Commands", "F&ace"))
 VIEW = str(QT_TRANSLATE_NOOP("Commands", "&View"))
 HELP = str(QT_TRANSLATE_NOOP("Commands", "&Help"))
@@ -43,15 +44,22 @@ COMMANDS = (
         "open_file", FILE, "Open f&ile…", "Ctrl+Shift+O", "Open an archive, volume or mesh file"
     ),
     Command(
-        "open_landmarks", FILE, "Use &landmarks file…", "Ctrl+L",
-        "Read landmarks placed by hand, and make the frame from them",
-    ),
-    Command(
         "save_results", FILE, "&Save results and report…", "Ctrl+S",
         "Save meshes, pictures and report in a new folder",
     ),
     Command("save_picture", FILE, "Save &picture…", "Ctrl+P", "Save the 3D view as it is seen"),
     Command("quit", FILE, "&Quit", "Ctrl+Q", "Close the window"),
+    Command("place_landmark", LANDMARKS, "&Place the chosen point", "P", "Place it by a click"),
+    Command("stop_placing", LANDMARKS, "&Stop placing", "Esc", "Place nothing"),
+    Command("undo_landmark", LANDMARKS, "&Undo placement", "Ctrl+Z", "Take the last one back"),
+    Command(
+        "open_landmarks", LANDMARKS, "&Open landmarks file…", "Ctrl+L",
+        "Read points placed by hand, and make the frame from them",
+    ),
+    Command(
+        "save_landmarks", LANDMARKS, "Save &landmarks file…", "Ctrl+Shift+L",
+        "Write the points placed by hand to a file",
+    ),
     Command("reconstruct", FACE, "&Reconstruct", "Ctrl+R", "Predict the face from the bone"),
     Command("cancel", FACE, "&Cancel", "Esc", "Stop the work that is running"),
     Command("toggle_skull", FACE, "Show or hide the &skull", "S", "Show or hide the skull"),
@@ -66,4 +74,4 @@ COMMANDS = (
     Command("about", HELP, "&About FaceGen", "F1", "Versions, licences, limits of use"),
 )  # fmt: skip
 
-MENUS = (FILE, FACE, VIEW, HELP)
+MENUS = (FILE, LANDMARKS, FACE, VIEW, HELP)

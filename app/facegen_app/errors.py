@@ -26,6 +26,12 @@ _SPEAKS_OF_CODE = (
 """Exceptions whose text speaks of the program, not of the data."""
 
 
+_PLACING = (
+    "Choose a point under Landmarks, press Place, and click where it belongs on the skull; "
+    "or accept it where it was found."
+)
+
+
 @dataclass(frozen=True)
 class Trouble:
     """What the user is told.
@@ -63,13 +69,14 @@ def trouble_of(error: BaseException) -> Trouble:
 
 def _for_the_window(error: UserError) -> str:
     """Return the advice without words of the command line, which mean nothing here."""
-    if "--landmarks" in error.advice:
-        return "Place the landmarks by hand, and read them with File, Use landmarks file."
-    if "--" not in error.advice:
-        return error.advice
+    advice = error.advice
+    if "--landmarks" in advice:
+        advice = f"{advice.replace(' (--landmarks FILE)', '')} {_PLACING}"
+    if "--" not in advice:
+        return advice
     if isinstance(error, OutputError):
         return "Choose another folder, or free some space on the disk."
-    return " ".join(part for part in error.advice.split(". ") if "--" not in part)
+    return " ".join(part for part in advice.split(". ") if "--" not in part)
 
 
 def bug_report(error: BaseException) -> str:

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
     from facegen_app.controllers.demo import Demo
     from facegen_app.controllers.export import Export
+    from facegen_app.controllers.landmarks import Landmarks
     from facegen_app.controllers.open_scan import OpenScan
     from facegen_app.controllers.overlay import Overlay
+    from facegen_app.controllers.place_landmarks import PlaceLandmarks
     from facegen_app.controllers.reconstruct import Reconstruct
     from facegen_app.controllers.slices import Slices
     from facegen_app.controllers.work import Work
     from facegen_app.jobs import Jobs
     from facegen_app.model.case import Case
+    from facegen_app.model.landmarks import LandmarkModel
     from facegen_app.model.scene import SceneModel
     from facegen_app.model.slices import SliceModel
     from facegen_app.rendering.scene import Scene3D
@@ -49,11 +52,14 @@ class Desk:
     case: Case
     scene: SceneModel
     slice_model: SliceModel
+    landmark_model: LandmarkModel
     jobs: Jobs
     work: Work
     overlay: Overlay
     slices: Slices
     open_scan: OpenScan
+    landmarks: Landmarks
+    place_landmarks: PlaceLandmarks
     reconstruct: Reconstruct
     export: Export
     demo: Demo
@@ -68,13 +74,16 @@ def set_up() -> Desk:
     """Put models, views and controllers together; a `QApplication` must be there."""
     from facegen_app.controllers.demo import Demo
     from facegen_app.controllers.export import Export
+    from facegen_app.controllers.landmarks import Landmarks
     from facegen_app.controllers.open_scan import OpenScan
     from facegen_app.controllers.overlay import Overlay
+    from facegen_app.controllers.place_landmarks import PlaceLandmarks
     from facegen_app.controllers.reconstruct import Reconstruct
     from facegen_app.controllers.slices import Slices
     from facegen_app.controllers.work import Work
     from facegen_app.jobs import Jobs
     from facegen_app.model.case import Case
+    from facegen_app.model.landmarks import LandmarkModel
     from facegen_app.model.scene import SceneModel
     from facegen_app.model.slices import SliceModel
     from facegen_app.views.main_window import MainWindow
@@ -82,20 +91,24 @@ def set_up() -> Desk:
 
     window = MainWindow(_make_scene, INTENDED_USE)
     case, scene, slice_model, jobs = Case(), SceneModel(), SliceModel(), Jobs(window)
-    work = Work(jobs, window)
+    work, points = Work(jobs, window), LandmarkModel()
     overlay = Overlay(scene, window)
+    landmarks = Landmarks(case, points, window, work, overlay)
     open_scan = OpenScan(case, slice_model, window, work, overlay)
     desk = Desk(
         window=window,
         case=case,
         scene=scene,
         slice_model=slice_model,
+        landmark_model=points,
         jobs=jobs,
         work=work,
         overlay=overlay,
         slices=Slices(slice_model, window.slices_panel),
         open_scan=open_scan,
-        reconstruct=Reconstruct(case, window, work, overlay),
+        landmarks=landmarks,
+        place_landmarks=PlaceLandmarks(points, scene, slice_model, window),
+        reconstruct=Reconstruct(case, window, work, overlay, landmarks),
         export=Export(case, window, work),
         demo=Demo(window, work, open_scan),
     )

@@ -14,6 +14,8 @@ from facegen_app.model.planes import PLANE_NAMES, planes_of
 from facegen_app.model.scene import SceneModel
 from facegen_app.model.slices import WINDOWS, SliceModel, grey_values
 from facegen_app.model.summary import scan_summary
+from facegen_inference.errors import FrameUnsure
+from facegen_inference.reconstruct import SkullUnplaced
 from facegen_inference.volume import Grid, Volume
 
 ORDERS = [
@@ -136,6 +138,11 @@ def test_a_plane_without_a_volume_is_no_error() -> None:
     assert len(PLANE_NAMES) == 3
 
 
+def unplaced(made_up) -> SkullUnplaced:
+    """Return why the frame of the made-up skull is unsure."""
+    return SkullUnplaced(FrameUnsure("It is unsure."), made_up.prepared.skull, {})
+
+
 def test_what_depends_on_a_change_goes_with_it(made_up) -> None:
     case, told = Case(), []
     for name in ("scan", "skull", "face"):
@@ -149,11 +156,13 @@ def test_what_depends_on_a_change_goes_with_it(made_up) -> None:
     assert case.face is None
     assert case.landmarks_file is None
     assert told == ["skull", "face"]
-    case.set_unplaced(made_up.prepared.skull)
+    case.set_unplaced(unplaced(made_up))
     assert case.prepared is None
     assert case.skull is not None
+    assert case.unplaced is not None
     case.set_scan(Path("other"), made_up.prepared.scan)
     assert case.skull is None
+    assert case.unplaced is None
 
 
 def test_the_summary_says_what_is_there_and_what_is_not(made_up) -> None:
@@ -169,7 +178,7 @@ def test_the_summary_says_what_is_there_and_what_is_not(made_up) -> None:
     assert "Absent: left orbit, right orbit" in text
     assert "Frankfurt frame from landmarks" in text
     assert any("18.5°" in sentence for sentence in summary.warnings)
-    case.set_unplaced(made_up.prepared.skull)
+    case.set_unplaced(unplaced(made_up))
     assert any("unsure" in sentence for sentence in scan_summary(case).warnings)
 
 

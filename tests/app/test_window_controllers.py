@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from facegen_app.controllers.export import Export
+from facegen_app.controllers.landmarks import Landmarks
 from facegen_app.controllers.reconstruct import Reconstruct, request_of
 from facegen_app.controllers.slices import Slices
 from facegen_app.controllers.work import Work
 from facegen_app.jobs import Jobs
 from facegen_app.model.case import Case
+from facegen_app.model.event import Event
 from facegen_app.model.slices import SliceModel
 from facegen_app.views.export_panel import ExportPanel
 from facegen_app.views.face_panel import Choice, FacePanel
@@ -69,7 +71,9 @@ def test_the_request_is_what_stands_in_the_panel() -> None:
 def test_the_whole_time_of_the_face_is_shown(window, made_up, timings, said) -> None:
     case = Case()
     window.face_panel = MagicMock(spec=FacePanel)
-    controller = Reconstruct(case, window, Work1(), MagicMock())
+    controller = Reconstruct(
+        case, window, Work1(), MagicMock(), MagicMock(spec=Landmarks, changed=Event())
+    )
     case.set_face(replace(made_up.face, timings=timings), Request())
     assert controller is not None
     window.face_panel.show_device.assert_called_once()

@@ -11,7 +11,6 @@ from PySide6.QtCore import QCoreApplication
 
 from facegen_app.controllers.overlay import Overlay
 from facegen_app.controllers.work import Work
-from facegen_app.errors import trouble_of
 from facegen_app.model.case import Case
 from facegen_app.model.slices import SliceModel
 from facegen_app.model.summary import scan_summary
@@ -35,16 +34,15 @@ class _Read:
 
 @dataclass(frozen=True)
 class _Skull:
-    """A skull ready to be shown; `unplaced` where its frame is unsure."""
+    """A skull ready to be shown, in a frame or, where that is unsure, without."""
 
-    prepared: Prepared | None
+    found: Prepared | SkullUnplaced
     display: DisplayMesh
     device: str
-    unplaced: SkullUnplaced | None = None
 
 
 class OpenScan:
-    """Answers the wishes to open a folder, a file, another series, landmarks or the demo."""
+    """Answers the wishes to open a folder, a file or another series."""
 
     def __init__(
         self, case: Case, slices: SliceModel, window: MainWindow, work: Work, overlay: Overlay
@@ -60,8 +58,6 @@ class OpenScan:
             wish.connect(lambda *_: self.ask_file())
         window.path_dropped.connect(self.open)
         window.scan_panel.series_wished.connect(self.open_series)
-        commands["open_landmarks"].triggered.connect(lambda *_: self.ask_landmarks())
-        commands["open_landmarks"].setEnabled(False)
         case.scan_changed.connect(self._show)
         case.skull_changed.connect(self._show)
 
@@ -76,12 +72,6 @@ class OpenScan:
         path = self._window.ask_file(_tr("Open a scan"))
         if path is not None:
             self.open(path)
-
-    def ask_landmarks(self) -> None:
-        """Let the user choose a landmarks file, and make the frame from it."""
-        path = self._window.ask_file(_tr("Use landmarks placed by hand"), "*.json")
-        if path is not None:
-            self.prepare(path)
 
     def open_series(self, uid: str) -> None:
         """Open another series of the same place."""
@@ -114,7 +104,7 @@ class OpenScan:
 
         self._work.start(read, lambda result: self._on_read(path, result))
 
-    def prepare(self, landmarks_file: Path | None = None) -> None:
+    def prepare(self) -> None:
         """Find bone, landmarks and frame of the open scan."""
         scan = self._case.scan
         if scan is None:
@@ -126,16 +116,15 @@ class OpenScan:
             from facegen_inference.runtime import choose_device
 
             device = choose_device().label
+            found: Prepared | SkullUnplaced
             try:
-                prepared = prepare(
-                    scan, landmarks_file=landmarks_file, progress=part(progress, 0.0, 0.9)
-                )
+                found = prepare(scan, progress=part(progress, 0.0, 0.9))
             except SkullUnplaced as error:
-                return _Skull(None, display_mesh(error.skull.mesh), device, error)
+                found = error
             progress(0.9, _tr("drawing the skull"))
-            return _Skull(prepared, display_mesh(prepared.skull.mesh), device)
+            return _Skull(found, display_mesh(found.skull.mesh), device)
 
-        self._work.start(find, lambda result: self._on_skull(result, landmarks_file))
+        self._work.start(find, self._on_skull)
 
     def _on_read(self, path: Path, result: _Read) -> None:
         self._case.set_scan(path, result.scan)
@@ -145,20 +134,21 @@ class OpenScan:
         )
         self.prepare()
 
-    def _on_skull(self, result: _Skull, landmarks_file: Path | None) -> None:
-        if result.prepared is None:
-            assert result.unplaced is not None
-            self._case.set_unplaced(result.unplaced.skull)
-            self._overlay.show_skull(result.display, None)
-            self._window.show_trouble(trouble_of(result.unplaced))
-            return
-        self._case.set_prepared(result.prepared, landmarks_file)
+    def _on_skull(self, result: _Skull) -> None:
+        from facegen_inference.reconstruct import SkullUnplaced
+
         self._window.face_panel.show_device(_tr("Computed on: {device}").format(
             device=result.device))  # fmt: skip
-        self._overlay.show_skull(result.display, result.prepared.frame)
-        self._slices.focus_on(result.prepared.skull.mesh.vertices)
-        if self._then is not None:
-            then, self._then = self._then, None
+        then, self._then = self._then, None
+        found = result.found
+        if isinstance(found, SkullUnplaced):
+            self._overlay.show_skull(result.display, None)
+            self._case.set_unplaced(found)
+        else:
+            self._overlay.show_skull(result.display, found.frame)
+            self._case.set_prepared(found)
+        self._slices.focus_on(found.skull.mesh.vertices)
+        if then is not None and self._case.prepared is not None:
             then()
 
     def _show(self) -> None:
@@ -166,7 +156,6 @@ class OpenScan:
         summary = scan_summary(self._case)
         self._window.show_name(summary.title)
         self._window.scan_panel.show_summary(summary.title, summary.lines, summary.warnings)
-        self._window.commands["open_landmarks"].setEnabled(self._case.scan is not None)
         if self._case.skull is None:
             self._overlay.show_skull(None, None)
 

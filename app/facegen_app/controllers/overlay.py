@@ -72,6 +72,11 @@ class Overlay:
                 self._show_layer(name)
             self._model.choose_view("frontal")
 
+    def show_frame(self, frame: Frame | None) -> None:
+        """Show the skull that is there from the front of another frame."""
+        self._window.scene_view.scene.set_frame(frame)
+        self._model.choose_view("frontal")
+
     def show_faces(self, faces: Sequence[DisplayMesh], names: Sequence[str]) -> None:
         """Show the first of these faces and offer the others; none takes the face away."""
         self._faces = list(faces)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import QCoreApplication
 
+from facegen_app.controllers.landmarks import Landmarks
 from facegen_app.controllers.overlay import Overlay
 from facegen_app.controllers.work import Work
 from facegen_app.model.case import Case
@@ -31,17 +32,24 @@ class _Made:
 class Reconstruct:
     """Answers the wish to reconstruct."""
 
-    def __init__(self, case: Case, window: MainWindow, work: Work, overlay: Overlay) -> None:
+    def __init__(
+        self, case: Case, window: MainWindow, work: Work, overlay: Overlay, landmarks: Landmarks
+    ) -> None:
         self._case, self._window, self._work, self._overlay = case, window, work, overlay
+        self._landmarks = landmarks
         window.face_panel.reconstruct_wished.connect(self.reconstruct)
         window.commands["reconstruct"].triggered.connect(lambda *_: window.face_panel.wish())
         case.skull_changed.connect(self._show_ready)
         case.face_changed.connect(self._show_face)
         work.busy_changed.connect(lambda _busy: self._show_ready())
+        landmarks.changed.connect(self._show_ready)
         self._show_ready()
 
     def reconstruct(self, choice: Choice) -> None:
-        """Start the job; without a prepared skull nothing happens."""
+        """Start the job, on the points placed by hand; without a frame nothing happens."""
+        if self._landmarks.ready and self._landmarks.waiting:
+            self._landmarks.use(then=lambda: self.reconstruct(choice))
+            return
         prepared = self._case.prepared
         if prepared is None:
             return
@@ -64,7 +72,7 @@ class Reconstruct:
         self._overlay.show_faces(made.displays, names)
 
     def _show_ready(self) -> None:
-        ready = self._case.prepared is not None and not self._work.busy
+        ready = self._landmarks.ready and not self._work.busy
         self._window.face_panel.set_ready(ready)
         self._window.commands["reconstruct"].setEnabled(ready)
 

@@ -13,7 +13,7 @@ from facegen_app.model.event import Event
 
 if TYPE_CHECKING:
     from facegen_inference.face import Face
-    from facegen_inference.reconstruct import Prepared, Request
+    from facegen_inference.reconstruct import Prepared, Request, SkullUnplaced
     from facegen_inference.scan import Scan
     from facegen_inference.skull import Skull
 
@@ -31,6 +31,8 @@ class Case:
         Its bone; there even when the frame is not (then `prepared` is None).
     prepared
         Skull, landmarks and frame: what a reconstruction starts from.
+    unplaced
+        Why there is a skull and no `prepared`: its frame is unsure; carries what was found.
     landmarks_file
         The file of landmarks placed by hand that `prepared` rests on, or None.
     face, request
@@ -44,6 +46,7 @@ class Case:
         self.scan: Scan | None = None
         self.skull: Skull | None = None
         self.prepared: Prepared | None = None
+        self.unplaced: SkullUnplaced | None = None
         self.landmarks_file: Path | None = None
         self.face: Face | None = None
         self.request: Request | None = None
@@ -67,10 +70,10 @@ class Case:
         self.skull_changed.emit()
         self.face_changed.emit()
 
-    def set_unplaced(self, skull: Skull) -> None:
-        """Take over a skull whose frame could not be established: to be looked at only."""
+    def set_unplaced(self, unplaced: SkullUnplaced) -> None:
+        """Take over a skull whose frame is unsure: the examiner has to place landmarks."""
         self._drop_skull()
-        self.skull = skull
+        self.skull, self.unplaced = unplaced.skull, unplaced
         self.skull_changed.emit()
         self.face_changed.emit()
 
@@ -81,4 +84,4 @@ class Case:
 
     def _drop_skull(self) -> None:
         self.skull = self.prepared = self.face = self.request = None
-        self.landmarks_file = None
+        self.unplaced = self.landmarks_file = None

@@ -78,6 +78,23 @@ class Pose:
         """Unit vector that points right in the picture, (3,) LPS."""
         return np.asarray(np.cross(self.up, self.toward_camera))
 
+    def pixel_of(self, point: Vector, size: tuple[int, int]) -> tuple[float, float]:
+        """Return where a point, (3,) LPS mm, is seen: pixels from the upper left.
+
+        Parameters
+        ----------
+        point
+            Any point.
+        size
+            Width and height of the picture, pixels.
+        """
+        width, height = size
+        pixels_per_mm = height / (2 * self.half_height)
+        offset = np.asarray(point) - self.centre
+        x = (width - 1) / 2 + float(offset @ self.right) * pixels_per_mm
+        y = (height - 1) / 2 - float(offset @ self.up) * pixels_per_mm
+        return x, y
+
 
 def pose_for(
     view: View, patient_from_frame: Vector, points: Vector, aspect: float, margin: float = 1.2

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
 from vtkmodules.vtkCommonCore import vtkPoints
-from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
+from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData, vtkStaticCellLocator
 
 from facegen_inference.mesh import Mesh
 
@@ -37,19 +37,22 @@ class DisplayMesh:
         frame a picture.
     triangles
         Number of triangles of `full`.
+    locator
+        Finds the triangle of `full` under the mouse.
     """
 
     full: vtkPolyData
     light: vtkPolyData
     outline: NDArray[np.float64]
     triangles: int
+    locator: vtkStaticCellLocator
 
     def twin(self) -> DisplayMesh:
         """Return the same surfaces in VTK objects of their own, for use on another thread."""
         full, light = vtkPolyData(), vtkPolyData()
         full.ShallowCopy(self.full)
         light.ShallowCopy(self.light)
-        return DisplayMesh(full, light, self.outline, self.triangles)
+        return DisplayMesh(full, light, self.outline, self.triangles, self.locator)
 
 
 def display_mesh(mesh: Mesh) -> DisplayMesh:
@@ -58,7 +61,7 @@ def display_mesh(mesh: Mesh) -> DisplayMesh:
     light = full
     if len(mesh.triangles) > LIGHT_TRIANGLES * 1.2:
         light = _polydata(_reduced(mesh, LIGHT_TRIANGLES))
-    return DisplayMesh(full, light, _outline(mesh.vertices), len(mesh.triangles))
+    return DisplayMesh(full, light, _outline(mesh.vertices), len(mesh.triangles), _locator(full))
 
 
 def print_mesh(mesh: Mesh) -> DisplayMesh:
@@ -66,7 +69,7 @@ def print_mesh(mesh: Mesh) -> DisplayMesh:
     if len(mesh.triangles) > PRINT_TRIANGLES * 1.2:
         mesh = _reduced(mesh, PRINT_TRIANGLES)
     full = _polydata(mesh)
-    return DisplayMesh(full, full, _outline(mesh.vertices), len(mesh.triangles))
+    return DisplayMesh(full, full, _outline(mesh.vertices), len(mesh.triangles), _locator(full))
 
 
 def _reduced(mesh: Mesh, triangles: int) -> Mesh:
@@ -85,6 +88,14 @@ def _outline(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
     step = max(1, len(vertices) // _CORNER_SAMPLES)
     extremes = np.concatenate([vertices.argmin(axis=0), vertices.argmax(axis=0)])
     return np.concatenate([vertices[::step], vertices[extremes]])
+
+
+def _locator(data: vtkPolyData) -> vtkStaticCellLocator:
+    """Return a search tree over the triangles (0.03 s for 400,000 of them)."""
+    locator = vtkStaticCellLocator()
+    locator.SetDataSet(data)
+    locator.BuildLocator()
+    return locator
 
 
 def _polydata(mesh: Mesh) -> vtkPolyData:

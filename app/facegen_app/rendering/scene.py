@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,10 +29,14 @@ from facegen_app.rendering import look as looks
 from facegen_app.rendering.annotations import Labels, OrientationCube
 from facegen_app.rendering.camera import VIEWS, Pose, pose_for
 from facegen_app.rendering.display_mesh import DisplayMesh
+from facegen_app.rendering.markers import Marker, Markers
+from facegen_app.rendering.picking import is_hidden, picked
 from facegen_inference.frame import Frame
 
 _PEELS = 6
 _OPAQUE = 0.995
+_STRAIGHT = 0.6
+"""Cosine between a view and the way a point faces, below which that view shows it askance."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Snapshot:
         What was written.
     size
         Width and height, pixels.
+    markers
+        Landmarks.
     """
 
     layers: dict[str, ShownLayer]
@@ -68,6 +75,7 @@ class Snapshot:
     title: str
     note: str
     size: tuple[int, int]
+    markers: tuple[Marker, ...] = ()
 
 
 @dataclass
@@ -110,6 +118,7 @@ class Scene3D:
             for name, colour in (("skull", looks.BONE), ("face", looks.FACE))
         }
         looks.show_contours(self._layers["face"].actor)
+        self._markers = Markers(self._renderer, look)
         self._window = _offscreen_window()
         self._window.SetNumberOfLayers(2)
         self._window.AddRenderer(self._renderer)
@@ -147,6 +156,10 @@ class Scene3D:
         if note is not None:
             self._note = note
 
+    def set_markers(self, markers: Sequence[Marker]) -> None:
+        """Show landmarks on the skull; none takes them away."""
+        self._markers.show(markers)
+
     def snapshot(self) -> Snapshot:
         """Return what is shown now."""
         layers = {
@@ -156,8 +169,9 @@ class Scene3D:
             for name, held in self._layers.items()
         }
         return Snapshot(
-            layers, self._pose, self._patient_from_frame, self._title, self._note, self._size
-        )
+            layers, self._pose, self._patient_from_frame, self._title, self._note, self._size,
+            self._markers.shown,
+        )  # fmt: skip
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Show what another scene showed; the meshes are shared, not copied."""
@@ -167,6 +181,7 @@ class Scene3D:
         self._pose, self._size = snapshot.pose, snapshot.size
         self._patient_from_frame = snapshot.patient_from_frame
         self._title, self._note = snapshot.title, snapshot.note
+        self.set_markers(snapshot.markers)
 
     # where it is seen from
 
@@ -188,6 +203,60 @@ class Scene3D:
             points = [np.array([[-90.0, -90.0, -110.0], [90.0, 90.0, 110.0]])]
         aspect = self._size[0] / self._size[1]
         self._pose = pose_for(view, self._patient_from_frame, np.concatenate(points), aspect)
+
+    def hides(self, point: NDArray[np.float64]) -> bool:
+        """Return whether bone hides a point, (3,) LPS mm, as things stand."""
+        skull = self._layers["skull"].mesh
+        return skull is not None and is_hidden(skull, point, self._pose)
+
+    def view_showing(self, point: NDArray[np.float64]) -> str | None:
+        """Return the standard view that looks most straight at a point, (3,) LPS mm.
+
+        None where each looks askance or bone hides the point from it.
+        """
+        rotation, outward = self._patient_from_frame[:3, :3], self._outward(point)
+        straight = {
+            name: float(outward @ (rotation @ np.array(view.toward_camera)))
+            for name, view in VIEWS.items()
+        }
+        best = max(straight, key=lambda name: straight[name])
+        toward = rotation @ np.array(VIEWS[best].toward_camera)
+        skull = self._layers["skull"].mesh
+        if straight[best] < _STRAIGHT or skull is None:
+            return None
+        hidden = is_hidden(skull, point, replace(self._pose, toward_camera=toward))
+        return None if hidden else best
+
+    def turn_to(self, point: NDArray[np.float64]) -> None:
+        """Turn the head so that a point, (3,) LPS mm, faces the viewer."""
+        toward = self._outward(point)
+        up = self._patient_from_frame[:3, 2]
+        if abs(toward @ up) > 0.95:
+            up = -self._patient_from_frame[:3, 1]
+        up = _unit(up - (up @ toward) * toward)
+        self._pose = replace(self._pose, toward_camera=toward, up=up)
+        self._title = "Free view"
+
+    def centre_on(self, point: NDArray[np.float64]) -> None:
+        """Bring a point, (3,) LPS mm, to the middle of the picture."""
+        self._pose = replace(self._pose, centre=np.asarray(point, np.float64))
+
+    def pick(self, x: float, y: float) -> NDArray[np.float64] | None:
+        """Return the point of the skull that the last picture shows at a pixel.
+
+        Parameters
+        ----------
+        x, y
+            Pixels from the upper left.
+
+        Returns
+        -------
+        (3,) LPS mm; None where no skull is seen there.
+        """
+        skull = self._layers["skull"]
+        if skull.mesh is None or not skull.actor.GetVisibility():
+            return None
+        return picked(self._renderer, skull.actor, skull.mesh, x, self._size[1] - 1 - y)
 
     def set_half_height(self, millimetres: float) -> None:
         """Set the scale: half the picture's height in mm."""
@@ -250,6 +319,12 @@ class Scene3D:
         """Give the graphics resources back."""
         self._window.Finalize()
 
+    def _outward(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the unit vector from the middle of the skull to a point."""
+        skull = self._layers["skull"].mesh
+        middle = self._pose.centre if skull is None else skull.outline.mean(axis=0)
+        return _unit(point - middle)
+
     def _new_actor(self, colour: looks.Colour) -> vtkActor:
         actor = vtkActor()
         mapper = vtkPolyDataMapper()
@@ -286,6 +361,14 @@ class Scene3D:
         camera.SetViewUp(*pose.up)
         camera.SetParallelScale(pose.half_height)
         camera.SetClippingRange(10.0, 1600.0)
+        skull = self._layers["skull"]
+        hidden = [
+            skull.mesh is not None
+            and bool(skull.actor.GetVisibility())
+            and is_hidden(skull.mesh, np.array(marker.position), pose)
+            for marker in self._markers.shown
+        ]
+        self._markers.place(pose, self._size, scale, hidden)
         if self._labels is not None and self._cube is not None:
             frame_from_patient = np.asarray(np.linalg.inv(self._patient_from_frame), np.float64)
             self._labels.place(pose, frame_from_patient, self._title, self._note, self._size, scale)

@@ -10,13 +10,13 @@ from facegen_app.views.style import UNIT
 
 
 class JobBar(QWidget):
-    """Step, bar and cancel; empty while nothing runs.  Emits the wish to cancel."""
+    """Step, bar and cancel; while nothing runs, a note.  Emits the wish to cancel."""
 
     cancel_wished = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._step = label("", "small")
+        self._step = label("", "small", wrap=True)
         self._bar = QProgressBar()
         self._bar.setRange(0, 1000)
         self._bar.setTextVisible(False)
@@ -42,6 +42,17 @@ class JobBar(QWidget):
         self._step.setText(step[:1].upper() + step[1:])
         self._bar.setValue(round(1000 * fraction))
         self._set_shown(True)
+
+    def show_note(self, text: str) -> None:
+        """Say something where the step of running work is said; nothing while work runs."""
+        if self._cancel.isHidden():
+            self._step.setText(text)
+            self._step.setVisible(bool(text))
+
+    @property
+    def note(self) -> str:
+        """What is written."""
+        return self._step.text()
 
     def show_idle(self) -> None:
         """Show that nothing runs."""

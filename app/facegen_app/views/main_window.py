@@ -30,6 +30,7 @@ from facegen_app.views.error_dialog import ErrorDialog
 from facegen_app.views.export_panel import ExportPanel
 from facegen_app.views.face_panel import FacePanel
 from facegen_app.views.job_bar import JobBar
+from facegen_app.views.landmarks_panel import LandmarksPanel
 from facegen_app.views.layers_panel import LayersPanel
 from facegen_app.views.scan_panel import ScanPanel
 from facegen_app.views.scene_view import SceneView
@@ -61,6 +62,7 @@ class MainWindow(QMainWindow):
         self.resize(1280, 800)
         self.commands = self._make_menus()
         self.scan_panel = ScanPanel(self)
+        self.landmarks_panel = LandmarksPanel(self)
         self.face_panel = FacePanel(self)
         self.layers_panel = LayersPanel(self)
         self.export_panel = ExportPanel(self)
@@ -154,11 +156,12 @@ class MainWindow(QMainWindow):
         return stage
 
     def _make_side(self) -> QScrollArea:
-        """Make the left side: the four steps, one above the other."""
+        """Make the left side: the four steps, one above the other, and the landmarks."""
         column = QVBoxLayout()
         column.setContentsMargins(UNIT * 2, UNIT * 3 // 2, UNIT * 2, UNIT)
         column.setSpacing(UNIT * 3 // 2)
-        for section in (self.scan_panel, self.face_panel, self.layers_panel, self.export_panel):
+        for section in (self.scan_panel, self.landmarks_panel, self.face_panel,
+                        self.layers_panel, self.export_panel):  # fmt: skip
             column.addWidget(section)
         column.addStretch(1)
         inside = QWidget()

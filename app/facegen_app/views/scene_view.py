@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _REST_MS = 250
 _DEGREES_PER_WIDTH = 180.0
 _FLUENT_SECONDS = 0.08
+_STILL_PIXELS = 4
 
 _KEY_TURNS = {
     Qt.Key.Key_Left: (-15.0, 0.0),
@@ -50,10 +51,12 @@ class SceneView(QWidget):
     make_scene
         Called once, when there is first something to show.
 
-    Emits ``moved`` when the user has turned the head away from a standard view.
+    Emits ``moved`` when the user has turned the head away from a standard view, and while aimed
+    ``clicked`` with the place of a click: device pixels from the upper left.
     """
 
     moved = Signal()
+    clicked = Signal(float, float)
 
     def __init__(self, make_scene: Callable[[], Scene3D], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -62,6 +65,8 @@ class SceneView(QWidget):
         self._image: QImage | None = None
         self._pixels: NDArray[np.uint8] | None = None
         self._pressed_at: QPointF | None = None
+        self._aimed = False
+        self._aimed_at: QPointF | None = None
         self._moving = False
         self._held = False
         self._draw_timer = _once(self, 0, self._draw)
@@ -107,6 +112,11 @@ class SceneView(QWidget):
         self._held = held and self._scene is not None and not self._is_fluent()
         if not held and self._moving:
             self._rest()
+
+    def set_aimed(self, aimed: bool) -> None:
+        """Let clicks be told, beside drags that move the head."""
+        self._aimed, self._aimed_at = aimed, None
+        self.setCursor(Qt.CursorShape.CrossCursor if aimed else Qt.CursorShape.ArrowCursor)
 
     def close_scene(self) -> None:
         """Give the graphics resources back."""
@@ -176,11 +186,17 @@ class SceneView(QWidget):
         """Begin to move."""
         if self._scene is not None:
             self._pressed_at = event.position()
+            left = event.button() == Qt.MouseButton.LeftButton
+            self._aimed_at = event.position() if self._aimed and left else None
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Turn, move or zoom as far as the mouse went."""
         if self._pressed_at is None:
             return
+        if self._aimed_at is not None:
+            if (event.position() - self._aimed_at).manhattanLength() < _STILL_PIXELS:
+                return  # the hand shakes a little in every click
+            self._aimed_at = None
         step = event.position() - self._pressed_at
         self._pressed_at = event.position()
         right, down = step.x() / self.height(), step.y() / self.height()
@@ -194,9 +210,12 @@ class SceneView(QWidget):
         self._move()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """End the movement: draw finely."""
-        self._pressed_at = None
+        """End the movement: draw finely; or tell of a click."""
+        at, self._pressed_at, self._aimed_at = self._aimed_at, None, None
         self._rest()
+        if at is not None:
+            ratio = self.devicePixelRatioF()
+            self.clicked.emit(at.x() * ratio, at.y() * ratio)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Zoom."""

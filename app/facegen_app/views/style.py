@@ -55,6 +55,18 @@ QToolButton[kind="segment"] {{
 QToolButton[kind="segment"]:hover {{ background: {RAISED}; color: {TEXT}; }}
 QToolButton[kind="segment"]:checked {{ background: {RAISED}; color: {TEXT}; }}
 QToolButton[kind="segment"]:focus {{ border-color: {ACCENT}; }}
+QToolButton[kind="opener"] {{
+    background: transparent; border: 1px solid transparent; padding: 0 6px 0 0; margin-left: -7px;
+    font-size: {TITLE}px; font-weight: 600; }}
+QToolButton[kind="opener"]:hover {{ color: {ACCENT}; }}
+QToolButton[kind="opener"]:focus {{ border-color: {ACCENT}; }}
+QPushButton:checked {{ border-color: {ACCENT}; color: {ACCENT}; }}
+QTreeWidget {{
+    background: {STAGE}; color: {TEXT}; border: 1px solid {LINE}; border-radius: 4px; outline: 0; }}
+QTreeWidget:focus {{ border-color: {ACCENT}; }}
+QTreeWidget::item {{ height: 24px; padding: 0 4px; border: none; }}
+QTreeWidget::item:hover {{ background: {PANEL}; }}
+QTreeWidget::item:selected {{ background: {RAISED}; color: {TEXT}; }}
 QComboBox, QLineEdit {{
     background: {RAISED}; color: {TEXT}; border: 1px solid {LINE}; border-radius: 4px;
     padding: 3px 8px; min-height: 20px; }}
