@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
 
@@ -178,6 +179,11 @@ def test_the_summary_says_what_is_there_and_what_is_not(made_up) -> None:
     assert "Absent: left orbit, right orbit" in text
     assert "Frankfurt frame from landmarks" in text
     assert any("18.5°" in sentence for sentence in summary.warnings)
+    given = replace(made_up.prepared.frame, method="given")
+    case.set_prepared(replace(made_up.prepared, frame=given))
+    assert scan_summary(case).lines[-1] == (
+        "Frankfurt frame from landmarks placed by hand: residual 1.2 mm"
+    )
     case.set_unplaced(unplaced(made_up))
     assert any("unsure" in sentence for sentence in scan_summary(case).warnings)
 

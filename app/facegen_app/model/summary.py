@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from facegen_app.model.case import Case
 
 if TYPE_CHECKING:
+    from facegen_inference.frame import Frame
     from facegen_inference.skull import Skull
 
 
@@ -40,11 +41,7 @@ def scan_summary(case: Case) -> Summary:
         lines += _parts_lines(case.skull)
         warnings += case.skull.notes
     if case.prepared is not None:
-        frame = case.prepared.frame
-        lines.append(
-            f"Frankfurt frame from {frame.method}: residual {frame.residual_mm:.1f} mm, "
-            f"confidence {100 * frame.confidence:.0f} %"
-        )
+        lines.append(_frame_line(case.prepared.frame))
     elif case.skull is not None:
         warnings.append("The Frankfurt frame is unsure; landmarks are needed.")
     return Summary(case.path.name, tuple(lines), tuple(dict.fromkeys(warnings)))
@@ -59,6 +56,16 @@ def _geometry_line(case: Case) -> str:
     dk, dj, di = case.scan.volume.spacing
     what = case.scan.series.description or case.scan.series.modality or "CT"
     return f"{what}: {i} × {j} × {k} voxels of {di:.2f} × {dj:.2f} × {dk:.2f} mm"
+
+
+def _frame_line(frame: Frame) -> str:
+    """Return where the frame comes from; placed by hand it has no measure of confidence."""
+    origin = {"registration": "the fit of the mean skull", "given": "landmarks placed by hand"}
+    line = (
+        f"Frankfurt frame from {origin.get(frame.method, frame.method)}: "
+        f"residual {frame.residual_mm:.1f} mm"
+    )
+    return line if frame.method == "given" else f"{line}, confidence {100 * frame.confidence:.0f} %"
 
 
 def _parts_lines(skull: Skull) -> list[str]:
