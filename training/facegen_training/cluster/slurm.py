@@ -76,6 +76,8 @@ class Job:
         replaced by the copy's.
     image
         Apptainer image in which everything runs, or None.
+    programs
+        Folder of the programs to run (an environment's ``bin``), put first in PATH, or None.
     restarts
         How often a start may end unfinished before the job gives up.
     """
@@ -89,6 +91,7 @@ class Job:
     array: tuple[int, int] = (0, 0)
     stage: Path | None = None
     image: Path | None = None
+    programs: Path | None = None
     restarts: int = 200
 
 
@@ -109,9 +112,11 @@ def batch_script(job: Job, machine: Machine) -> str:
     """
     _check(job)
     parts = ["#!/usr/bin/env bash", *_directives(job, machine), "", _BEGIN]
-    parts += _environment(machine)
+    parts += offline(machine)
     if machine.setup:
         parts += ["", "# What this machine asks for.", *machine.setup]
+    if job.programs is not None:
+        parts.append(f'export PATH={shlex.quote(str(job.programs))}:"$PATH"')
     command = " ".join(_word(word, job) for word in job.command)
     runner = ""
     if job.image is not None:
@@ -214,6 +219,19 @@ def _directives(job: Job, machine: Machine) -> list[str]:
 _BEGIN = """\
 set -uo pipefail
 
+# The time limit is near: the ranks are told as soon as they run.
+told=0
+repeat=
+step=
+tell_the_ranks() {
+    told=$((told + 1))
+    if [ -n "$step" ] && [ -z "$repeat" ]; then
+        (while kill -USR1 "$step" 2>/dev/null; do sleep 5; done) &
+        repeat=$!
+    fi
+}
+trap tell_the_ranks USR1
+
 # srun does not take this over from sbatch.
 export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
@@ -226,7 +244,8 @@ fi
 export MASTER_ADDR MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))"""
 
 
-def _environment(machine: Machine) -> list[str]:
+def offline(machine: Machine) -> list[str]:
+    """Return the lines that tell programs where they run: the internet, the machine's settings."""
     lines = []
     if not machine.internet:
         lines += [
@@ -282,22 +301,13 @@ on_each_node copy @source@ "$staged" || exit $?"""
 _RUN = """\
 # One process a GPU.  SIGUSR1 is ignored until fit listens, so that it cannot kill a rank that
 # is still importing; therefore it is sent again until the ranks have ended.
-told=0
-repeat=
-tell_the_ranks() {
-    told=$((told + 1))
-    if [ -z "$repeat" ]; then
-        (while kill -USR1 "$step" 2>/dev/null; do sleep 5; done) &
-        repeat=$!
-    fi
-}
 srun --kill-on-bad-exit=0 bash -c '
     trap "" USR1
     export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS
     export LOCAL_WORLD_SIZE=$((SLURM_NTASKS / SLURM_JOB_NUM_NODES)) NODE_RANK=$SLURM_NODEID
     exec "$@"' rank @command@ &
 step=$!
-trap tell_the_ranks USR1
+[ "$told" -eq 0 ] || tell_the_ranks
 while :; do
     before=$told
     wait "$step"

@@ -3,7 +3,7 @@
 Everything lies in one folder; nothing outside it is written and nothing survives `stop`.  A GPU
 here is a name that the scheduler hands out, with the null device behind it.
 
-By hand: ``python tests/cluster/one_node_slurm.py start DIR`` and ``... stop DIR``; between them
+By hand: ``python tests/one_node_slurm.py start DIR`` and ``... stop DIR``; between them
 ``export SLURM_CONF=DIR/slurm.conf``.
 """
 
