@@ -14,6 +14,7 @@ from facegen_training.commands.atlas import atlas
 from facegen_training.commands.evaluate import evaluate
 from facegen_training.commands.export import export
 from facegen_training.commands.fit import fit
+from facegen_training.commands.plan import plan
 from facegen_training.commands.prepare import prepare
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -24,7 +25,7 @@ def _train() -> None:
     """Train FaceGen's networks."""
 
 
-for command in (prepare, atlas, fit, evaluate, export):
+for command in (prepare, atlas, fit, evaluate, export, plan):
     app.command()(command)
 
 
