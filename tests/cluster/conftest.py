@@ -7,36 +7,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from one_node_slurm import OneNodeSlurm, missing_programs
+
+from facegen_training.planning.machines import Machine, read_machine
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "slurm" in getattr(item, "fixturenames", ()):
             item.add_marker("slurm")
-
-
-@dataclass(frozen=True)
-class PretendMachine:
-    """What the pretend node is as a machine."""
-
-    name: str = "one node"
-    partition: str = "acc"
-    account: str = ""
-    qos: str = ""
-    gres: str = "gpu:h100"
-    cpus_per_gpu: int = 1
-    scratch: str = "${TMPDIR:-/tmp}"
-    internet: bool = False
-    signal_seconds: int = 120
-    environment: dict[str, str] = field(
-        default_factory=lambda: {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    )
-    setup: tuple[str, ...] = (f'export PATH={Path(sys.executable).parent}:"$PATH"',)
 
 
 @dataclass(frozen=True)
@@ -98,5 +81,14 @@ def slurm(one_node: OneNodeSlurm, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def machine() -> PretendMachine:
-    return PretendMachine()
+def machine() -> Machine:
+    """The pretend node as a machine; offline, with two minutes' warning."""
+    return replace(
+        read_machine("generic"),
+        partition="acc",
+        gres="gpu:h100",
+        cpus_per_gpu=1,
+        internet=False,
+        setup=(f'export PATH={Path(sys.executable).parent}:"$PATH"',),
+        environment={"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+    )

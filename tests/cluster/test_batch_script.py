@@ -18,6 +18,7 @@ from facegen_training.cluster.slurm import (
     submit,
     time_limit,
 )
+from facegen_training.planning.machines import Machine, read_machine
 
 FIT = ("facegen-train", "fit", "/data/it's/manifest.json", "--run", "runs/one")
 
@@ -28,10 +29,8 @@ def directives(script: str) -> dict[str, str]:
     return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
-def test_marenostrum_gets_what_its_users_write_by_hand(machine: Any) -> None:
-    there = replace(
-        machine, account="ehpc123", qos="acc_ehpc", gres="gpu", cpus_per_gpu=20, partition="acc"
-    )
+def test_marenostrum_gets_what_its_users_write_by_hand() -> None:
+    there = replace(read_machine("mn5"), account="ehpc123")
     text = batch_script(Job("face", FIT, Path("runs/one"), 12 * 60, gpus=4), there)
     assert directives(text) == {
         "job-name": "face",
@@ -68,7 +67,7 @@ def test_marenostrum_gets_what_its_users_write_by_hand(machine: Any) -> None:
     ],
 )
 def test_words_are_quoted_and_every_script_is_sound(
-    machine: Any, tmp_path: Path, job: Job, words: str
+    machine: Machine, tmp_path: Path, job: Job, words: str
 ) -> None:
     text = batch_script(job, machine)
     assert words in text
@@ -81,7 +80,7 @@ def test_words_are_quoted_and_every_script_is_sound(
         assert done.returncode == 0, done.stdout
 
 
-def test_an_array_says_how_many_at_once(machine: Any) -> None:
+def test_an_array_says_how_many_at_once(machine: Machine) -> None:
     job = Job("a", ("x", "{task}"), Path("o"), 5, array=(92, 8))
     found = directives(batch_script(job, machine))
     assert found["array"] == "0-91%8"
@@ -89,7 +88,7 @@ def test_an_array_says_how_many_at_once(machine: Any) -> None:
 
 
 @pytest.mark.parametrize("change", [{"minutes": 0}, {"gpus": 0}, {"command": ("x", "{task}")}])
-def test_what_cannot_be_a_job_is_refused(machine: Any, change: dict[str, Any]) -> None:
+def test_what_cannot_be_a_job_is_refused(machine: Machine, change: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         batch_script(replace(Job("a", FIT, Path("o"), 5), **change), machine)
 
@@ -138,14 +137,14 @@ def waiting(tmp_path: Path) -> Job:
     return Job("ranks", command, out, 5, gpus=2, stage=people)
 
 
-def start(job: Job, machine: Any) -> int:
+def start(job: Job, machine: Machine) -> int:
     script = job.folder / "job.sh"
     script.write_text(batch_script(job, machine))
     return submit(script)
 
 
 def test_the_time_limit_becomes_a_requeue_even_while_ranks_import(
-    slurm: Any, machine: Any, waiting: Job
+    slurm: Any, machine: Machine, waiting: Job
 ) -> None:
     number = start(waiting, machine)
     slurm.until((waiting.folder / "staging").exists)
@@ -164,7 +163,7 @@ def test_the_time_limit_becomes_a_requeue_even_while_ranks_import(
 
 
 def test_a_cancelled_job_wipes_its_scratch_and_stays_cancelled(
-    slurm: Any, machine: Any, waiting: Job, tmp_path: Path
+    slurm: Any, machine: Machine, waiting: Job, tmp_path: Path
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -179,13 +178,13 @@ def test_a_cancelled_job_wipes_its_scratch_and_stays_cancelled(
     assert list(scratch.iterdir()) == []
 
 
-def test_a_failure_is_not_queued_again(slurm: Any, machine: Any, tmp_path: Path) -> None:
+def test_a_failure_is_not_queued_again(slurm: Any, machine: Machine, tmp_path: Path) -> None:
     job = Job("fails", ("python", "-c", "raise SystemExit(2)"), tmp_path, 5)
     number = start(job, machine)
     slurm.wait(number, "FAILED", seconds=30)
     assert "Failed with status 2." in (tmp_path / f"slurm-{number}.out").read_text()
 
 
-def test_a_refusal_is_told_in_slurms_words(slurm: Any, machine: Any, tmp_path: Path) -> None:
+def test_a_refusal_is_told_in_slurms_words(slurm: Any, machine: Machine, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"Slurm refused the job: .*partition"):
         start(Job("a", ("true",), tmp_path, 5), replace(machine, partition="nowhere"))

@@ -16,6 +16,8 @@ from facegen_training.commands.export import export
 from facegen_training.commands.fit import fit
 from facegen_training.commands.plan import plan
 from facegen_training.commands.prepare import prepare
+from facegen_training.commands.submit import submit
+from facegen_training.commands.sweep import sweep
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 

@@ -16,40 +16,15 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 from facegen_inference.errors import UserError
+from facegen_training.planning.machines import Machine
 
 GO_ON_LATER = 75
 """Exit status of a fit that wrote a checkpoint and wants to be started again (EX_TEMPFAIL)."""
 TASK = "{task}"
 """Stands in a job's words for the number of the array's task."""
 _SUBMITTED = re.compile(r"^(\d+)")
-
-
-class Machine(Protocol):
-    """What the batch script asks of a machine; see `facegen_training.planning.machines`."""
-
-    @property
-    def partition(self) -> str: ...  # noqa: D102 - said above
-    @property
-    def account(self) -> str: ...  # noqa: D102
-    @property
-    def qos(self) -> str: ...  # noqa: D102
-    @property
-    def gres(self) -> str: ...  # noqa: D102
-    @property
-    def cpus_per_gpu(self) -> int: ...  # noqa: D102
-    @property
-    def scratch(self) -> str: ...  # noqa: D102
-    @property
-    def internet(self) -> bool: ...  # noqa: D102
-    @property
-    def signal_seconds(self) -> int: ...  # noqa: D102
-    @property
-    def environment(self) -> Mapping[str, str]: ...  # noqa: D102
-    @property
-    def setup(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -120,6 +95,7 @@ def batch_script(job: Job, machine: Machine) -> str:
     command = " ".join(_word(word, job) for word in job.command)
     runner = ""
     if job.image is not None:
+        parts.append(_BIND.replace("@scratch@", machine.scratch))
         runner = f"apptainer exec --nv {shlex.quote(str(job.image))} "
     if job.stage is not None:
         parts += ["", _stage(job.stage, job.folder, machine, runner)]
@@ -187,6 +163,11 @@ def _check(job: Job) -> None:
         raise UserError(
             "A job needs at least one minute, one node and one GPU.",
             "Check time limit, nodes, GPUs and array.",
+        )
+    if job.stage is not None and job.folder.absolute().is_relative_to(job.stage.absolute()):
+        raise UserError(
+            "The folder of the run lies inside the prepared people's, which is copied to the node.",
+            "Give the run a folder elsewhere.",
         )
     if any(TASK in word for word in job.command) and not count:
         raise UserError(f"{TASK} has a meaning in arrays only.", "Give the number of tasks.")
@@ -281,6 +262,11 @@ def _stage(source: Path, folder: Path, machine: Machine, runner: str) -> str:
     for name, value in words.items():
         text = text.replace(f"@{name}@", value)
     return text
+
+
+_BIND = """\
+# What programs in the image see of the machine; add other folders to APPTAINER_BIND.
+export APPTAINER_BIND="${APPTAINER_BIND:+$APPTAINER_BIND,}$PWD,@scratch@\""""
 
 
 _STAGE = """\

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import signal
@@ -18,10 +17,11 @@ import submitit
 
 from facegen_inference.errors import UserError
 from facegen_inference.progress import Progress, silent
-from facegen_training.cluster.slurm import GO_ON_LATER, Machine, offline, outside_of_jobs
+from facegen_training.cluster.slurm import GO_ON_LATER, offline, outside_of_jobs
 from facegen_training.cluster.study import StudyFolder, is_over
 from facegen_training.cluster.study_page import write_page
 from facegen_training.cluster.worker import Worker
+from facegen_training.planning.machines import Machine
 
 MANY_RESTARTS = 1000
 LOOK_EVERY_SECONDS = 0.5
@@ -145,11 +145,6 @@ def wait_for(study: StudyFolder, progress: Progress = silent) -> None:
 def unfinished(study: StudyFolder) -> int:
     """Return how many of the trials wanted have not ended."""
     return study.search.study.trials - sum(is_over(trial) for trial in study.trials())
-
-
-def chunk_minutes(hours: float) -> int:
-    """Return a time limit in minutes, at least one."""
-    return max(1, math.ceil(hours * 60))
 
 
 def _tell(study: StudyFolder, progress: Progress) -> None:

@@ -128,7 +128,8 @@ class Worker(submitit.helpers.Checkpointable):
             return _finish(study, claimed, me, steps)
         if pruned:
             return study.finish(claimed, me, TrialState.PRUNED)
-        if told or self._stop or status == GO_ON_LATER:
+        # SIGTERM comes from the scheduler (cancelled, requeued), never from the settings.
+        if told or self._stop or status in (GO_ON_LATER, -signal.SIGTERM):
             study.release(claimed, me)
             return False
         claimed.trial.set_user_attr("failed", _last_line(claimed.folder / "fit.log", status))

@@ -1,0 +1,119 @@
+"""``facegen-train submit``: hand a command to Slurm, with checkpoint and requeue at its limit."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facegen_inference.errors import UserError
+
+if TYPE_CHECKING:
+    from facegen_training.planning.machines import Machine
+
+MACHINE_HELP = "A preset's name or a TOML file; see facegen-train plan --help."
+
+
+def submit(
+    words: Annotated[
+        list[str],
+        typer.Argument(help="After --: a command as facegen-train takes it.", metavar="COMMAND"),
+    ],
+    machine: Annotated[str, typer.Option(help=MACHINE_HELP)],
+    logs: Annotated[
+        Path | None, typer.Option(help="Folder for Slurm's output; for fit its run's.")
+    ] = None,
+    hours: Annotated[float, typer.Option(help="Time limit of one start.")] = 12.0,
+    gpus: Annotated[int, typer.Option(help="GPUs, and so ranks, on each node.")] = 1,
+    nodes: Annotated[int, typer.Option(help="Nodes.")] = 1,
+    array: Annotated[
+        str, typer.Option(help="Tasks, or TASKS%AT_ONCE; {task} in a word is the task's number.")
+    ] = "",
+    account: Annotated[str, typer.Option(help="Account to charge.")] = "",
+    qos: Annotated[str, typer.Option(help="Queue (quality of service).")] = "",
+    image: Annotated[Path | None, typer.Option(help="Apptainer image to run in.")] = None,
+    stage: Annotated[
+        bool, typer.Option(help="Copy fit's prepared people to the node's own disk first.")
+    ] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the script only.")] = False,
+) -> None:
+    """Submit a command to Slurm; what stops at its time limit is queued again and goes on."""
+    from facegen_training.cluster.slurm import Job, batch_script
+    from facegen_training.cluster.slurm import submit as hand_over
+
+    place = machine_of(machine, account, qos)
+    fitting = words[0] == "fit" and len(words) > 1
+    manifest = Path(words[1]).absolute() if fitting else None
+    if manifest is not None:
+        words[1] = str(manifest)
+    folder = logs or (_option(words, "--run") if fitting else None)
+    if folder is None:
+        raise UserError("There is no folder for Slurm's output.", "Give one with --logs.")
+    job = Job(
+        name=f"facegen-{words[0]}",
+        command=("facegen-train", *words),
+        folder=folder,
+        minutes=minutes_of(hours, place),
+        nodes=nodes,
+        gpus=gpus,
+        array=_array(array),
+        stage=manifest.parent if manifest and stage and place.scratch else None,
+        image=image,
+        programs=None if image else Path(sys.executable).parent,
+    )
+    text = batch_script(job, place)
+    if dry_run:
+        typer.echo(text, nl=False)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    script = folder / "job.sh"
+    script.write_text(text, encoding="utf-8")
+    typer.echo(f"Job {hand_over(script)} is queued; its output goes to {folder}.")
+
+
+def machine_of(name: str, account: str, qos: str) -> Machine:
+    """Return a machine with the account and queue that were given, or else its own."""
+    from facegen_training.planning.machines import read_machine
+
+    machine = read_machine(name)
+    return replace(machine, account=account or machine.account, qos=qos or machine.qos)
+
+
+def minutes_of(hours: float, machine: Machine) -> int:
+    """Return a time limit in minutes, at least one.
+
+    Raises
+    ------
+    UserError
+        When the machine allows no job so long.
+    """
+    if hours > machine.hours:
+        raise UserError(
+            f"{machine.name} allows {machine.hours:g} h at most.",
+            "Give less with --hours: what is not finished is queued again and goes on.",
+        )
+    return max(1, math.ceil(hours * 60))
+
+
+def _option(words: list[str], name: str) -> Path | None:
+    """Return the folder given to an option of the submitted command."""
+    for n, word in enumerate(words):
+        if word == name and n + 1 < len(words):
+            return Path(words[n + 1])
+        if word.startswith(f"{name}="):
+            return Path(word.partition("=")[2])
+    return None
+
+
+def _array(text: str) -> tuple[int, int]:
+    count, _, at_once = text.partition("%")
+    try:
+        return int(count or 0), int(at_once or 0)
+    except ValueError as error:
+        raise UserError(
+            f"{text!r} is not a number of tasks.", "Write 92, or 92%8 for eight at once."
+        ) from error
