@@ -27,7 +27,7 @@ def _train() -> None:
     """Train FaceGen's networks."""
 
 
-for command in (prepare, atlas, fit, evaluate, export, plan):
+for command in (prepare, atlas, fit, submit, sweep, evaluate, export, plan):
     app.command()(command)
 
 
