@@ -60,7 +60,7 @@ wipe() { on_each_node wipe "$staged"; }
 trap wipe EXIT
 on_each_node copy prepared "$staged" || exit $?
 
-# One process a GPU.  SIGUSR1 is ignored until fit listens, so that it cannot kill a rank that
+# The processes.  SIGUSR1 is ignored until fit listens, so that it cannot kill a rank that
 # is still importing; therefore it is sent again until the ranks have ended.
 srun --kill-on-bad-exit=0 bash -c '
     trap "" USR1

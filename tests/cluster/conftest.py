@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,9 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from egg_heads import synthesize
 from one_node_slurm import OneNodeSlurm, missing_programs
 
-from facegen_training.planning.machines import Machine, read_machine
+from facegen_inference.preprocess import PreprocessSpec
+from facegen_training.planning.machines import Machine, known_machines, read_machine
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -92,3 +96,52 @@ def machine() -> Machine:
         setup=(f'export PATH={Path(sys.executable).parent}:"$PATH"',),
         environment={"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
     )
+
+
+@pytest.fixture(scope="session")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    spec = PreprocessSpec(shape=(32, 28, 24), spacing_mm=8.0)
+    return synthesize(tmp_path_factory.mktemp("people"), spec, people=10)
+
+
+@pytest.fixture(scope="session")
+def machine_file(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pretend node as a laboratory would describe its own: a copy of a file, changed."""
+    import facegen_training.planning as planning
+
+    assert "generic" in known_machines()
+    source = Path(planning.__file__).parent / "machine_files" / "generic.toml"
+    text = source.read_text(encoding="utf-8")
+    for name, value in (
+        ("partition", machine.partition),
+        ("gres", machine.gres),
+        ("cpus_per_gpu", machine.cpus_per_gpu),
+        ("internet", machine.internet),
+        ("setup", list(machine.setup)),
+    ):
+        before = next(line for line in text.splitlines() if line.startswith(f"{name} = "))
+        text = text.replace(before, f"{name} = {json.dumps(value)}", 1)
+    words = "\n".join(f"{name} = {json.dumps(v)}" for name, v in machine.environment.items())
+    text = text.replace("[queue.environment]", f"[queue.environment]\n{words}")
+    path = tmp_path_factory.mktemp("machine") / "one-node.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def program() -> Callable[..., str]:
+    """Run ``facegen`` or ``facegen-train`` as a user does; return what it prints."""
+
+    def call(*words: object) -> str:
+        command = [
+            str(Path(sys.executable).with_name(str(words[0]))),
+            *(str(word) for word in words[1:]),
+        ]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=200, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return call

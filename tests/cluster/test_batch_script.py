@@ -87,6 +87,20 @@ def test_an_array_says_how_many_at_once(machine: Machine) -> None:
     assert found["output"] == "o/slurm-%A_%a.out"
 
 
+def test_a_command_that_is_one_process_gets_the_whole_node() -> None:
+    job = Job("p", ("facegen-train", "prepare"), Path("o"), 5, gpus=4, ranks=False)
+    found = directives(batch_script(job, read_machine("mn5")))
+    assert (found["ntasks-per-node"], found["cpus-per-task"], found["gres"]) == ("1", "80", "gpu:4")
+    with pytest.raises(UserError, match="cannot use 2 nodes"):
+        batch_script(replace(job, nodes=2), read_machine("mn5"))
+
+
+def test_a_run_inside_the_staged_folder_would_be_lost_and_is_refused(machine: Machine) -> None:
+    job = Job("p", FIT, Path("prepared/run"), 5, stage=Path("prepared"))
+    with pytest.raises(UserError, match="lies inside"):
+        batch_script(job, machine)
+
+
 @pytest.mark.parametrize("change", [{"minutes": 0}, {"gpus": 0}, {"command": ("x", "{task}")}])
 def test_what_cannot_be_a_job_is_refused(machine: Machine, change: dict[str, Any]) -> None:
     with pytest.raises(UserError):

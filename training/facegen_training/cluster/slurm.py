@@ -43,7 +43,10 @@ class Job:
     minutes
         Time limit of one start.
     nodes, gpus
-        Nodes, and GPUs (= ranks) on each.
+        Nodes, and GPUs on each.
+    ranks
+        Whether each GPU gets a process of its own, as ``fit`` wants; else one process has all the
+        GPUs and processors.
     array
         Number of tasks, 0 for no array, and how many run at once (0: as Slurm likes).
     stage
@@ -63,6 +66,7 @@ class Job:
     minutes: int
     nodes: int = 1
     gpus: int = 1
+    ranks: bool = True
     array: tuple[int, int] = (0, 0)
     stage: Path | None = None
     image: Path | None = None
@@ -164,6 +168,11 @@ def _check(job: Job) -> None:
             "A job needs at least one minute, one node and one GPU.",
             "Check time limit, nodes, GPUs and array.",
         )
+    if not job.ranks and job.nodes > 1:
+        raise UserError(
+            f"{' '.join(job.command[:2])} is one process and cannot use {job.nodes} nodes.",
+            "Give one node; only fit spreads over several.",
+        )
     if job.stage is not None and job.folder.absolute().is_relative_to(job.stage.absolute()):
         raise UserError(
             "The folder of the run lies inside the prepared people's, which is copied to the node.",
@@ -184,9 +193,9 @@ def _directives(job: Job, machine: Machine) -> list[str]:
         "qos": machine.qos,
         "array": f"0-{count - 1}" + (f"%{at_once}" if at_once else "") if count else "",
         "nodes": job.nodes,
-        "ntasks-per-node": job.gpus,
+        "ntasks-per-node": job.gpus if job.ranks else 1,
         "gres": gres,
-        "cpus-per-task": machine.cpus_per_gpu,
+        "cpus-per-task": machine.cpus_per_gpu * (1 if job.ranks else job.gpus),
         "time": time_limit(job.minutes),
         "signal": f"B:USR1@{machine.signal_seconds}",
         "output": job.folder / f"slurm-{number}.out",
@@ -285,7 +294,7 @@ on_each_node copy @source@ "$staged" || exit $?"""
 
 
 _RUN = """\
-# One process a GPU.  SIGUSR1 is ignored until fit listens, so that it cannot kill a rank that
+# The processes.  SIGUSR1 is ignored until fit listens, so that it cannot kill a rank that
 # is still importing; therefore it is sent again until the ranks have ended.
 srun --kill-on-bad-exit=0 bash -c '
     trap "" USR1

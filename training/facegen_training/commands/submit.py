@@ -28,7 +28,7 @@ def submit(
         Path | None, typer.Option(help="Folder for Slurm's output; for fit its run's.")
     ] = None,
     hours: Annotated[float, typer.Option(help="Time limit of one start.")] = 12.0,
-    gpus: Annotated[int, typer.Option(help="GPUs, and so ranks, on each node.")] = 1,
+    gpus: Annotated[int, typer.Option(help="GPUs on each node; fit runs one process on each.")] = 1,
     nodes: Annotated[int, typer.Option(help="Nodes.")] = 1,
     array: Annotated[
         str, typer.Option(help="Tasks, or TASKS%AT_ONCE; {task} in a word is the task's number.")
@@ -60,6 +60,7 @@ def submit(
         minutes=minutes_of(hours, place),
         nodes=nodes,
         gpus=gpus,
+        ranks=fitting,
         array=_array(array),
         stage=manifest.parent if manifest and stage and place.scratch else None,
         image=image,
