@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import socket
 from collections import Counter
 from html import escape
 from pathlib import Path
@@ -68,7 +69,7 @@ def write_page(study: StudyFolder) -> Path:
     )
     path = study.folder / PAGE
     # Several workers may write at the same time, each under a name of its own.
-    temporary = path.with_name(f"{PAGE}.{os.uname().nodename}-{os.getpid()}.part")
+    temporary = path.with_name(f"{PAGE}.{socket.gethostname()}-{os.getpid()}.part")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
     return path
