@@ -10,7 +10,7 @@ from facegen_training.networks.baseline_config import MapGeometry
 from facegen_training.networks.depth_maps import (
     DepthMap,
     DistanceField,
-    facing,
+    Facing,
     grid_points,
     on_map,
     rays,
@@ -131,10 +131,10 @@ def test_field_to_map_to_field_is_the_same_near_the_surface(points: Tensor, pool
 
 def test_the_cosine_is_one_where_rays_meet_the_surface_squarely() -> None:
     level = torch.full((1, 1, GEOMETRY.rows, GEOMETRY.columns), 70.0)
-    assert (facing(level, GEOMETRY) == 1).all()
+    assert (Facing(GEOMETRY)(level) == 1).all()
     # A wall before the face, x·sin + y·cos = 60 mm away: its cosine is that of the azimuth.
     turn = torch.linspace(-110, 110, GEOMETRY.columns).deg2rad()
     wall = (60 / turn.cos()).expand(1, 1, GEOMETRY.rows, GEOMETRY.columns)
     middle = slice(24, 88)
-    off = facing(wall, GEOMETRY)[0, 0, 40, middle] - turn.cos()[middle]
+    off = Facing(GEOMETRY)(wall)[0, 0, 40, middle] - turn.cos()[middle]
     assert off.abs().max() < 0.01

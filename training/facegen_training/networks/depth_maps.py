@@ -159,27 +159,38 @@ def _sampled(field: Tensor, places: Tensor) -> Tensor:
     )
 
 
-def facing(radius: Tensor, geometry: MapGeometry) -> Tensor:
-    """Return the cosine between each ray and the surface's normal, of (n, 1, rows, columns) mm.
+class Facing(nn.Module):
+    """From a depth map to the cosine between each ray and the surface's normal.
 
-    Notes
-    -----
-    For a surface r(row, column) in coordinates whose steps are a and b mm long at the surface the
-    normal leans from the ray by atan of the gradient (dr/a, dr/b).  Central differences; the
-    border repeats.
+    For a surface r(row, column) whose pixels are a and b mm high and wide at the surface the
+    normal leans from the ray by the arc tangent of the gradient (dr/a, dr/b).  Central
+    differences; the border repeats.
     """
-    low, high = geometry.arc_mm
-    rise_mm = (high - low) / (geometry.rows - 1)
-    turn = 2 * math.radians(geometry.turn_deg) / (geometry.columns - 1)
-    direction = rays(geometry)[1]
-    fan = (direction[..., 2] != 0)[None, None].to(radius)
-    level = torch.hypot(direction[..., 0], direction[..., 1])[None, None].to(radius)
-    padded = functional.pad(radius, (1, 1, 1, 1), mode="replicate")
-    down = (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2
-    across = (padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2
-    width = (radius * level).clamp_min(LEAST_RADIUS_MM) * turn
-    height = rise_mm * (1 + fan * (radius / FAN_MM - 1)).clamp_min(LEAST_RADIUS_MM / FAN_MM)
-    return torch.rsqrt(1 + (down / height) ** 2 + (across / width) ** 2)
+
+    height: Tensor
+    fan: Tensor
+    width: Tensor
+
+    def __init__(self, geometry: MapGeometry) -> None:
+        super().__init__()
+        low, high = geometry.arc_mm
+        _, direction = rays(geometry)
+        turn = 2 * math.radians(geometry.turn_deg) / (geometry.columns - 1)
+        level = torch.sqrt(direction[..., 0] ** 2 + direction[..., 1] ** 2)
+        fan = (direction[..., 2] != 0).float() * (high - low) / (geometry.rows - 1) / FAN_MM
+        height = torch.full_like(fan, (high - low) / (geometry.rows - 1)) * (fan == 0)
+        # A pixel's size at radius r: height + fan * r by width * r.
+        for name, size in (("height", height), ("fan", fan), ("width", turn * level)):
+            self.register_buffer(name, size[None, None], persistent=False)
+
+    def forward(self, radius: Tensor) -> Tensor:
+        """Return the cosine, (n, 1, rows, columns), of radii in mm, same shape."""
+        padded = functional.pad(radius, (1, 1, 1, 1), mode="replicate")
+        down = (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2
+        across = (padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2
+        radius = radius.clamp_min(LEAST_RADIUS_MM)
+        height, width = self.height + self.fan * radius, self.width * radius
+        return torch.rsqrt(1 + (down / height) ** 2 + (across / width) ** 2)
 
 
 class DistanceField(nn.Module):
@@ -201,7 +212,7 @@ class DistanceField(nn.Module):
 
     def __init__(self, geometry: MapGeometry, points: Tensor) -> None:
         super().__init__()
-        self.geometry = geometry
+        self.facing = Facing(geometry)
         self.shape = tuple(points.shape[:3])
         places, radius = on_map(points, geometry)
         z, y, x = self.shape
@@ -225,6 +236,6 @@ class DistanceField(nn.Module):
             (n, c, rows, columns) lengths along the rays; come back as lengths along the normals,
             (n, c, Z, Y, X).
         """
-        cosine = facing(radius, self.geometry)
+        cosine = self.facing(radius)
         values = self.spread_out(torch.cat([radius, cosine, others * cosine], dim=1))
         return (self.radius - values[:, :1]) * values[:, 1:2], values[:, 2:]

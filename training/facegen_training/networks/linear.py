@@ -116,7 +116,9 @@ def features_of(
     return influence(difference, reach) * observed[:, features]
 
 
-def fit_linear(copies: Copies, weight: Array, config: LinearConfig) -> LinearFit:
+def fit_linear(
+    copies: Copies, weight: Array, config: LinearConfig, near_mm: float = 4.0
+) -> LinearFit:
     """Fit the linear prediction, choosing the ridge on people left out.
 
     Parameters
@@ -127,6 +129,8 @@ def fit_linear(copies: Copies, weight: Array, config: LinearConfig) -> LinearFit
         (V,) importance of each voxel, e.g. 1 in the face and less elsewhere.
     config
         Rank, folds, ridge strengths.
+    near_mm
+        The ridge is chosen by the miss where the true value is within this of 0.
     """
     mean_bone = _mean(copies.bone, copies.observed)
     mean_skin = _mean(copies.skin, copies.valid)
@@ -145,7 +149,7 @@ def fit_linear(copies: Copies, weight: Array, config: LinearConfig) -> LinearFit
     best: tuple[float, float, Array] | None = None
     for ridge in config.ridges:
         missed = _missed(kernel, y, fold, ridge)
-        error = _near_error(missed, copies, mean_skin, weight)
+        error = _near_error(missed, copies, weight, near_mm)
         errors[ridge] = error
         if best is None or error < best[0]:
             best = (error, ridge, missed)
@@ -202,9 +206,9 @@ def _missed(kernel: NDArray[np.float64], y: Array, fold: NDArray[np.int64], ridg
     return missed
 
 
-def _near_error(missed: Array, copies: Copies, mean_skin: Array, weight: Array) -> float:
-    """Return the mean absolute miss within 4 mm of the true skin, weighted, mm."""
-    near = (np.abs(copies.skin) < 4) * copies.valid * weight
+def _near_error(missed: Array, copies: Copies, weight: Array, near_mm: float) -> float:
+    """Return the mean absolute miss within `near_mm` of the true skin, weighted, mm."""
+    near = (np.abs(copies.skin) < near_mm) * copies.valid * weight
     return float((np.abs(missed) * near).sum() / near.sum())
 
 
