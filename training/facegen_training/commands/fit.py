@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
-import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from facegen_training.fitting.stop import STOPPED, Stop
 
 
 def fit(
     manifest: Annotated[Path, typer.Argument(help="What prepare printed.")],
     run: Annotated[Path, typer.Option(help="Folder of the run; resumed where it exists.")],
     config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Model file (.onnx) or checkpoint folder to begin from (fine-tuning)."),
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Minutes after which to stop with a checkpoint.")
+    ] = None,
 ) -> None:
-    """Fit the linear part and train the network."""
+    """Train a network, or go on with a run that was stopped.
+
+    SIGUSR1, SIGTERM or the time limit end it after the step with a checkpoint and exit status 75:
+    the same command goes on from there, to the same weights.
+    """
+    stop = Stop(None if time_limit is None else 60 * time_limit)
+    stop.listen()  # before torch is read, which takes seconds: a signal would end the process
+
+    import os
+
     from facegen_training.cohort.dataset import read_dataset
+    from facegen_training.commands.console import run_bar
     from facegen_training.fitting.config import read_config
+    from facegen_training.fitting.fit import Aids
     from facegen_training.fitting.fit import fit as train
 
     default = Path(str(files("facegen_training") / "runs" / "first.toml"))
     settings = read_config(config or default)
-    folder = train(read_dataset(manifest), run, settings, _say)
+    with run_bar(settings.fit.steps) as say:
+        folder = train(read_dataset(manifest), run, settings, Aids(say, stop, start))
+    started_by_fabric = int(os.environ.get("LOCAL_RANK", 0)) > 0  # which ends all if one fails
+    if stop.acted and not started_by_fabric:
+        typer.echo(f"Stopped at {folder}; the same command goes on from there.", err=True)
+        raise typer.Exit(STOPPED)
     typer.echo(str(folder))
-
-
-def _say(line: dict[str, Any]) -> None:
-    if len(line) > 2 and ("error" not in line or int(line["step"]) % 20 == 0):
-        typer.echo(json.dumps(line), err=True)

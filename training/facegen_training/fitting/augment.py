@@ -22,7 +22,7 @@ POOL = 2
 
 @dataclass(frozen=True)
 class Sample:
-    """One training sample on the network's coarse grid, each (1, 1, Z, Y, X) float32.
+    """Training samples on the network's coarse grid, each (n, 1, Z, Y, X) float32; n is often 1.
 
     Attributes
     ----------

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from facegen_inference.errors import UserError
+from facegen_training.networks.baseline_config import DepthmapConfig, VolumeGanConfig
 
 T = TypeVar("T")
+
+NETWORKS = ("sdf", "pix2pix3d", "depthmap-cgan")
+PRECISIONS = ("fp32", "tf32", "bf16")
+STRATEGIES = ("auto", "ddp", "fsdp2")
 
 
 @dataclass(frozen=True)
@@ -85,12 +91,18 @@ class NetConfig:
 
 @dataclass(frozen=True)
 class FitConfig:
-    """The loop.
+    """The loop and the machine it runs on.
 
     Attributes
     ----------
-    steps, batch, learning_rate, weight_decay, warmup_steps, seed
-        Of the optimiser (AdamW, cosine).
+    steps, batch, accumulate
+        A step learns from ``batch * accumulate`` samples on each rank, `batch` of them at a time.
+    learning_rate, weight_decay, betas, warmup_steps
+        Of AdamW, one for each player; the rate rises over `warmup_steps` and falls as a cosine.
+    clip
+        Gradients longer than this are shortened to it.
+    seed
+        Everything random follows from it, the step, the rank and the place in the batch.
     average
         Decay of the running average of the weights; the average is what is exported.
     spread_weight
@@ -99,37 +111,109 @@ class FitConfig:
         Voxels farther than about this from the true skin hardly count.
     checkpoint_every, validate_every
         Steps.
-    threads
-        Of the CPU; 0 leaves the choice to torch.
+    bad_steps, rollbacks
+        After this many steps in a row whose gradient is not finite the run goes back to its last
+        checkpoint with half the rate; it gives up when that has happened `rollbacks` times.
+    precision
+        "fp32", "tf32" (fp32 with TF32 products where the GPU has them) or "bf16" (autocast).
+    deterministic
+        Use no operator whose result depends on the order of threads.
+    channels_last, checkpoint_activations, compile
+        Speed and memory: channels last in memory, activations computed again on the way back,
+        torch.compile.  On a CPU compile lost: see benchmarks/compile_training.py.
+    strategy
+        "ddp" (weights on every rank), "fsdp2" (weights shared out) or "auto" ("ddp" for several).
+    devices, nodes
+        Ranks on each node and nodes; 0 asks Slurm or torchrun, and else takes every GPU, or the
+        CPU once.
+    workers, threads
+        Processes that make samples for each rank (0: none of its own); threads of the CPU, 0
+        leaves the choice to torch.
+    rank_timeout_minutes
+        After so long without an answer a rank counts as lost.
+    tensorboard, pictures
+        Whether to keep curves for tensorboard, and of how many people of the part ``validation``
+        to draw the predicted face with each validation.
     """
 
     steps: int = 3000
     batch: int = 2
+    accumulate: int = 1
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
+    betas: tuple[float, ...] = (0.9, 0.999)
     warmup_steps: int = 50
+    clip: float = 1.0
     seed: int = 0
     average: float = 0.995
     spread_weight: float = 0.2
     band_mm: float = 8.0
     checkpoint_every: int = 100
     validate_every: int = 200
+    bad_steps: int = 5
+    rollbacks: int = 3
+    precision: str = "fp32"
+    deterministic: bool = True
+    channels_last: bool = False
+    checkpoint_activations: bool = False
+    compile: bool = False
+    strategy: str = "auto"
+    devices: int = 0
+    nodes: int = 0
+    workers: int = 0
     threads: int = 0
+    rank_timeout_minutes: float = 10.0
+    tensorboard: bool = True
+    pictures: int = 2
+
+    def __post_init__(self) -> None:
+        _choose("fit.precision", self.precision, PRECISIONS)
+        _choose("fit.strategy", self.strategy, STRATEGIES)
+        for name in ("steps", "batch", "accumulate", "checkpoint_every", "validate_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"The setting fit.{name} must be at least 1.", "Correct it.")
+        if len(self.betas) != 2:
+            raise UserError("The setting fit.betas must hold two numbers.", "Correct it.")
+
+
+MACHINE = (
+    "compile",
+    "devices",
+    "nodes",
+    "pictures",
+    "rank_timeout_minutes",
+    "strategy",
+    "tensorboard",
+    "threads",
+    "workers",
+)
+"""Settings of `FitConfig` that a run may be resumed with changed: they say where it runs."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """One training run."""
+    """One training run; ``network`` is one of `NETWORKS`."""
 
     name: str = "face-field"
+    network: str = "sdf"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     linear: LinearConfig = field(default_factory=LinearConfig)
     net: NetConfig = field(default_factory=NetConfig)
+    depthmap: DepthmapConfig = field(default_factory=DepthmapConfig)
+    pix2pix3d: VolumeGanConfig = field(default_factory=VolumeGanConfig)
     fit: FitConfig = field(default_factory=FitConfig)
 
+    def __post_init__(self) -> None:
+        _choose("network", self.network, NETWORKS)
+
     def as_data(self) -> dict[str, Any]:
-        """Return the settings as plain data."""
-        return asdict(self)
+        """Return the settings as plain data, as JSON gives them back."""
+        return dict(json.loads(json.dumps(asdict(self))))
+
+
+def _choose(where: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise UserError(f"The setting {where} cannot be {given!r}.", f"Known: {', '.join(known)}.")
 
 
 def read_config(path: Path) -> Config:

@@ -1,4 +1,4 @@
-"""What a prediction costs: one function for each term."""
+"""What a prediction costs: one function for each term, a mean over the samples of a batch."""
 
 from __future__ import annotations
 
@@ -38,17 +38,23 @@ def distance_error(distance: Tensor, sample: Sample, weight: Tensor) -> Tensor:
     """Return the weighted Huber error of the distance, mm (linear beyond 2 mm)."""
     miss = (distance - sample.skin).abs()
     cost = torch.where(miss < 2, miss * miss / 4, miss - 1)
-    return (cost * weight).sum() / weight.sum().clamp_min(1)
+    return _mean(cost, weight)
 
 
 def spread_likelihood(distance: Tensor, spread: Tensor, sample: Sample, weight: Tensor) -> Tensor:
     """Return the weighted Gaussian negative log-likelihood of the miss, for the spread alone."""
     miss = (distance.detach() - sample.skin).clamp(-15, 15)
     cost = torch.log(spread) + 0.5 * (miss / spread) ** 2
-    return (cost * weight).sum() / weight.sum().clamp_min(1)
+    return _mean(cost, weight)
 
 
 def surface_miss(distance: Tensor, sample: Sample, face: Tensor) -> Tensor:
     """Return the mean absolute miss within 4 mm of the true skin in the face, mm."""
     near = ((sample.skin.abs() < 4) & (face > 0.5)).float() * sample.valid
-    return ((distance - sample.skin).abs() * near).sum() / near.sum().clamp_min(1)
+    return _mean((distance - sample.skin).abs(), near)
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted mean of each sample of (n, 1, Z, Y, X), then the mean over samples."""
+    each = (values * weight).flatten(1).sum(dim=1) / weight.flatten(1).sum(dim=1).clamp_min(1)
+    return each.mean()

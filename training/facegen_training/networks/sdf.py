@@ -6,12 +6,15 @@ grid by cubic interpolation, so that the surface has no steps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_training.fitting.augment import POOL, coarse_points
@@ -67,10 +70,24 @@ def _block(inner: int, outer: int, kernel: int = 3, stride: int = 1) -> nn.Seque
 
 
 class Correction(nn.Module):
-    """A small 3-D U-Net on space-to-depth blocks; begins by correcting nothing."""
+    """A small 3-D U-Net on space-to-depth blocks; begins by correcting nothing.
 
-    def __init__(self, inputs: int, outputs: int, config: NetConfig) -> None:
+    Parameters
+    ----------
+    inputs, outputs
+        Channels at full resolution.
+    config
+        Width and levels.
+    recompute
+        Whether to keep only what passes between levels and compute the rest again on the way
+        back.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, config: NetConfig, recompute: bool = False
+    ) -> None:
         super().__init__()
+        self.recompute = recompute
         widths = [config.width * 2**n for n in range(config.levels)]
         self.down = nn.ModuleList(
             [_block(8 * inputs, widths[0], kernel=1)]
@@ -87,12 +104,27 @@ class Correction(nn.Module):
         x = _to_depth(x)
         passed = []
         for level in self.down:
-            x = level(x)
+            x = self._run(level, x)
             passed.append(x)
         for level, skip in zip(reversed(self.up), reversed(passed[:-1]), strict=True):
-            x = functional.interpolate(x, size=skip.shape[2:], mode="nearest")
-            x = level(torch.cat([skip, x], dim=1))
+            x = self._run(level, torch.cat([skip, _doubled(x, skip.shape[2:])], dim=1))
         return _to_space(self.last(x))
+
+    def _run(self, level: nn.Module, x: Tensor) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            return cast(Tensor, checkpoint(level, x, use_reentrant=False))
+        return cast(Tensor, level(x))
+
+
+def _doubled(x: Tensor, size: torch.Size) -> Tensor:
+    """Return every voxel of (n, C, Z, Y, X) doubled, cut to a size: nearest interpolation.
+
+    Unlike torch's own its gradient on a GPU does not depend on the order of threads.
+    """
+    n, c, z, y, w = x.shape
+    x = x[:, :, :, None, :, None, :, None].expand(n, c, z, 2, y, 2, w, 2)
+    x = x.reshape(n, c, 2 * z, 2 * y, 2 * w)
+    return x[:, :, : size[0], : size[1], : size[2]]
 
 
 def _to_depth(x: Tensor) -> Tensor:
@@ -139,6 +171,7 @@ class SkullToFace(nn.Module):
     ) -> None:
         super().__init__()
         self.spec = spec
+        self.latent_size = latents
         self.shape = tuple(n // POOL for n in spec.shape)
         self.influence_mm = 12.0
         self.offset_mm = 0.0
@@ -184,7 +217,13 @@ class SkullToFace(nn.Module):
         skin = self.mean_skin.float() + components @ self.write.float()
         return skin.reshape(bone.shape)
 
-    def coarse(self, bone: Tensor, observed: Tensor, linear: Tensor) -> tuple[Tensor, Tensor]:
+    def coarse(
+        self,
+        bone: Tensor,
+        observed: Tensor,
+        linear: Tensor,
+        correct: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Return distance and spread (n, 1, Z, Y, X) mm on the coarse grid, latent zero.
 
         Parameters
@@ -193,6 +232,8 @@ class SkullToFace(nn.Module):
             (n, 1, Z, Y, X) as `facegen_training.fitting.augment.Sample` has them.
         linear
             The linear prediction; in training the one fitted without this person.
+        correct
+            What corrects; the network's own `Correction` where left out.
         """
         mean = self.mean_bone.float().reshape(1, 1, *self.shape)
         difference = bone - mean
@@ -205,7 +246,7 @@ class SkullToFace(nn.Module):
             self.places.float().expand(len(bone), -1, -1, -1, -1),
         ]
         front = torch.cat(inputs, dim=1)[:, :, :, : self.front]
-        corrected = self.correction(front)
+        corrected = (self.correction if correct is None else correct)(front)
         behind = self.shape[1] - self.front
         padded = functional.pad(corrected, (0, 0, 0, behind))
         change, log_spread = padded[:, :1], padded[:, 1:]
@@ -243,6 +284,6 @@ class SkullToFace(nn.Module):
 
 
 def linear_prediction(part: LinearPart, bone: Tensor, observed: Tensor) -> Tensor:
-    """Return a `LinearPart`'s prediction for (1, 1, Z, Y, X) tensors, same shape, mm."""
-    predicted = part.predict(bone.reshape(1, -1).numpy(), observed.reshape(1, -1).numpy())
+    """Return a `LinearPart`'s prediction for (n, 1, Z, Y, X) tensors, same shape, mm."""
+    predicted = part.predict(bone.flatten(1).numpy(), observed.flatten(1).numpy())
     return torch.from_numpy(predicted).reshape(bone.shape)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +13,21 @@ from safetensors.torch import load_file
 from facegen_inference.errors import UserError
 from facegen_training.cohort.dataset import Dataset
 from facegen_training.fitting.augment import coarse_points, plain_sample
-from facegen_training.fitting.checkpoint import load_linear, newest_checkpoint, save_checkpoint
 from facegen_training.fitting.config import Config
-from facegen_training.fitting.fit import build_network, fit, linear_copies, linear_mean, validate
+from facegen_training.fitting.fit import Aids, fit
 from facegen_training.fitting.losses import distance_error, face_weight, near_skin, surface_miss
+from facegen_training.fitting.stop import Stop
+from facegen_training.networks.linear_file import load_linear
+from facegen_training.networks.sdf_learner import SdfLearner, build_network, linear_copies
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(str(folder / "weights.safetensors"))
+
+
+def logged(run: Path, key: str, beside: str = "step") -> list[float]:
+    lines = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+    return [line[key] for line in lines if key in line and beside in line]
 
 
 def test_a_short_run_leaves_exactly_its_files(people: Dataset, tiny: Config, run: Path) -> None:
@@ -32,37 +40,49 @@ def test_a_short_run_leaves_exactly_its_files(people: Dataset, tiny: Config, run
         "linear.safetensors",
         "run.json",
         "steps.jsonl",
+        "tensorboard",
     ]
     assert sorted(p.name for p in last.iterdir()) == [
         "average.safetensors",
         "checkpoint.json",
-        "optimizer.pt",
+        "optimizer.safetensors",
         "weights.safetensors",
     ]
     lines = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "error" in line] == [1, 2, 3, 4, 5, 6]
+    first = lines[0]
+    assert first["rate"] == pytest.approx(tiny.fit.learning_rate / 2)
+    assert 0 <= first["waiting"] <= 1
+    assert first["memory_mib"] > 100
+    assert first["gradient_correction"] > 0
 
 
 def test_a_resumed_run_gives_the_same_weights_bit_for_bit(
-    people: Dataset, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    people: Dataset, tiny: Config, tmp_path: Path
 ) -> None:
     through = weights(fit(people, tmp_path / "through", tiny))
 
-    def stop_after_saving(*args: object) -> Path:
-        save_checkpoint(*args)  # type: ignore[arg-type]
-        raise KeyboardInterrupt
+    stop = Stop()
 
-    with monkeypatch.context() as patch:
-        patch.setattr("facegen_training.fitting.fit.save_checkpoint", stop_after_saving)
-        with pytest.raises(KeyboardInterrupt):
-            fit(people, tmp_path / "stopped", tiny)
-    stopped = newest_checkpoint(tmp_path / "stopped")
-    assert stopped is not None
-    assert stopped.name == "checkpoint-0000003"
+    def ask(line: dict[str, Any]) -> None:
+        stop.asked = line["step"] == 4
+
+    told: list[str] = []
+    stop.on_stop = lambda: told.append("stopped")
+    stopped = fit(people, tmp_path / "stopped", tiny, Aids(say=ask, stop=stop))
+    assert stopped.name == "checkpoint-0000005"  # asked during 4, so 5 is the last
+    assert stop.acted
+    assert told == ["stopped"]
     assert any(not torch.equal(weights(stopped)[k], through[k]) for k in through)
 
     resumed = weights(fit(people, tmp_path / "stopped", tiny))
     assert all(torch.equal(resumed[key], through[key]) for key in through)
+    assert logged(tmp_path / "stopped", "step", "error") == [1, 2, 3, 4, 5, 6]
+    for name in ("average", "optimizer"):
+        ends = [tmp_path / r / "checkpoint-0000006" for r in ("through", "stopped")]
+        one, other = (load_file(str(end / f"{name}.safetensors")) for end in ends)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_a_run_is_not_continued_with_other_settings(
@@ -72,11 +92,6 @@ def test_a_run_is_not_continued_with_other_settings(
     other = replace(tiny, fit=replace(tiny.fit, learning_rate=1e-4))
     with pytest.raises(UserError, match="other settings"):
         fit(people, run, other)
-
-
-def logged(run: Path, key: str) -> list[float]:
-    lines = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
-    return [line[key] for line in lines if key in line]
 
 
 def test_the_linear_start_beats_the_mean_face(people: Dataset, tiny: Config, run: Path) -> None:
@@ -90,7 +105,7 @@ def test_the_network_learns_what_its_start_misses(people: Dataset, tiny: Config,
     linear = load_linear(run / "linear.safetensors")
     network = build_network(people, linear, tiny)
     sample = plain_sample(people.fields(1), people.spec)
-    start = linear_mean(linear, sample)
+    start = torch.from_numpy(linear.whole.mean_skin).reshape(sample.skin.shape)
     face = face_weight(coarse_points(people.spec))
     weight = near_skin(sample, face, 8.0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
@@ -108,9 +123,8 @@ def test_the_network_begins_as_the_linear_prediction(
     people: Dataset, tiny: Config, run: Path
 ) -> None:
     fit(people, run, tiny)
-    linear = load_linear(run / "linear.safetensors")
-    network = build_network(people, linear, tiny)
-    found = validate(people, network, linear, face_weight(coarse_points(people.spec)))
+    learner = SdfLearner(people, tiny, run / "linear.safetensors")
+    found = learner.validate(learner.players[learner.face])
     assert found["validation_mm"] == pytest.approx(found["validation_linear_mm"], abs=1e-6)
 
 

@@ -1,0 +1,233 @@
+"""Fine-tuning: begin a run from a model file or from a checkpoint instead of from nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from facegen_inference.errors import UserError
+from facegen_inference.network import open_model
+from facegen_inference.preprocess import PreprocessSpec
+from facegen_inference.provenance import sha256_of
+from facegen_training.cohort.dataset import Dataset
+from facegen_training.fitting.checkpoint import load_checkpoint
+from facegen_training.fitting.config import Config, NetConfig
+from facegen_training.fitting.run_folder import config_of_run, read_run
+from facegen_training.networks.linear import LinearFit, LinearPart
+from facegen_training.networks.linear_file import LINEAR, load_linear, save_linear
+
+TRAINING_KEY = "facegen_training"
+"""Metadata of a model file that says how it was trained: network, settings, where it began."""
+_SDF_INFLUENCE_MM = 12.0  # of every model whose file does not say
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Where a run begins.
+
+    Attributes
+    ----------
+    name, sha256
+        Of the model file, or of the checkpoint's averaged weights.
+    network, net
+        What it is, and the size of its correction (of ``sdf``).
+    offset_mm
+        What the model adds to its distances.
+    weights
+        ``player.tensor`` of what it has.
+    """
+
+    name: str
+    sha256: str
+    network: str
+    net: NetConfig
+    offset_mm: float
+    weights: dict[str, Tensor]
+
+    def record(self) -> dict[str, Any]:
+        """Return what the run keeps of it."""
+        return {"name": self.name, "sha256": self.sha256, "offset_mm": self.offset_mm}
+
+    def suit(self, config: Config) -> Config:
+        """Return the configuration with the model's own size.
+
+        Raises
+        ------
+        UserError
+            When it names another network.
+        """
+        if config.network != self.network:
+            raise UserError(
+                f"{self.name} is a network {self.network}, not {config.network}.",
+                f'Set network = "{self.network}" or start from another model.',
+            )
+        return replace(config, net=self.net) if self.network == "sdf" else config
+
+    def fill(self, players: Mapping[str, nn.Module]) -> None:
+        """Copy the weights into the players; one of which it has none stays new.
+
+        Raises
+        ------
+        UserError
+            When its weights are not those of the players.
+        """
+        for player, network in players.items():
+            state = network.state_dict()
+            mine = {key: self.weights.get(f"{player}.{key}") for key in state}
+            if all(values is None for values in mine.values()) and len(players) > 1:
+                continue
+            for key, target in state.items():
+                values = mine[key]
+                if values is None or values.shape != target.shape:
+                    raise UserError(
+                        f"{self.name} does not hold the weights of this run's network.",
+                        "Give the settings it was trained with, or start from its checkpoint.",
+                        missing=f"{player}.{key}",
+                    )
+                target.copy_(values)
+
+
+def begin_from(path: Path, data: Dataset, run: Path) -> Begin:
+    """Read a model file (.onnx) or a checkpoint folder; nothing is unpickled.
+
+    The linear part it brings goes into the run's folder.  It has not seen these people, unless
+    they are those that it was fitted on: then its folds come along.
+
+    Raises
+    ------
+    UserError
+        When it is neither, or was made for another preprocessing.
+    """
+    begin, linear, spec = _of_checkpoint(path, data) if path.is_dir() else _of_model(path)
+    if spec != data.spec:
+        raise UserError(
+            f"{path.name} was trained with another preprocessing than these people's.",
+            "Prepare them with that model's own: facegen-train prepare --spec MODEL.",
+        )
+    run.mkdir(parents=True, exist_ok=True)
+    if linear is not None and not (run / LINEAR).exists():
+        save_linear(run / LINEAR, linear)
+    return begin
+
+
+def resumed_config(run: Path, config: Config) -> Config:
+    """Return the configuration for a run that began from a model: with that model's size."""
+    before = read_run(run)
+    if before is None or before["start"] is None:
+        return config
+    return replace(config, net=config_of_run(before).net)
+
+
+def _of_checkpoint(folder: Path, data: Dataset) -> tuple[Begin, LinearFit | None, PreprocessSpec]:
+    checkpoint, settings = load_checkpoint(folder)
+    config = config_of_run(settings)
+    linear = None
+    path = folder.parent / LINEAR
+    if path.exists():
+        linear = load_linear(path)
+        if settings["manifest_sha256"] != data.manifest_sha256:
+            linear = replace(linear, folds=(), fold_of={})
+    offset = (settings.get("start") or {}).get("offset_mm", 0.0)
+    begin = Begin(
+        name=f"{folder.parent.name}/{folder.name}",
+        sha256=sha256_of(folder / "average.safetensors"),
+        network=config.network,
+        net=config.net,
+        offset_mm=offset,
+        weights={**checkpoint.weights, **checkpoint.average},
+    )
+    return begin, linear, PreprocessSpec.from_json(settings["spec"])
+
+
+def _of_model(path: Path) -> tuple[Begin, LinearFit | None, PreprocessSpec]:
+    model = open_model(path)
+    graph = onnx.load(str(path))
+    arrays = {t.name: numpy_helper.to_array(t) for t in graph.graph.initializer}
+    arrays = {name.removesuffix(HALF): values for name, values in arrays.items()}
+    texts = {item.key: item.value for item in graph.metadata_props}
+    trained = json.loads(texts.get(TRAINING_KEY, "{}"))
+    network = trained.get("network", "sdf")
+    weights = {
+        name: torch.from_numpy(np.array(values, dtype=np.float32))
+        for name, values in arrays.items()
+        if values.dtype in (np.float16, np.float32)
+    }
+    linear, net = None, NetConfig()
+    if network == "sdf":
+        try:
+            net = _size(weights)
+            linear = _linear(arrays, trained.get("influence_mm", _SDF_INFLUENCE_MM))
+        except KeyError as error:
+            raise UserError(
+                f"{path.name} does not hold the weights of a signed-distance network by name.",
+                "Start from a model that facegen-train export wrote, or from its checkpoint.",
+                missing=error,
+            ) from error
+    begin = Begin(
+        name=path.name,
+        sha256=model.sha256,
+        network=network,
+        net=net,
+        offset_mm=trained.get("offset_mm", _offset(arrays, model.card.calibration.offset_mm)),
+        weights=weights,
+    )
+    return begin, linear, model.spec
+
+
+HALF = ".half"
+"""End of the name of a weight that is stored in half precision and cast when the file is opened."""
+
+
+def _size(weights: Mapping[str, Tensor]) -> NetConfig:
+    """Return width and levels of the correction, from the shapes of its weights."""
+    levels = {name.split(".")[2] for name in weights if name.startswith("correction.down.")}
+    return NetConfig(int(weights["correction.last.weight"].shape[1]), len(levels))
+
+
+def _linear(arrays: Mapping[str, Any], influence_mm: float) -> LinearFit:
+    """Return the linear part in a graph's buffers; it has no folds: it saw none of these people."""
+    single = {
+        name: np.asarray(arrays[name], dtype=np.float32)
+        for name in ("mean_bone", "mean_skin", "read", "write", "latent_fields", "spread_field")
+    }
+    part = LinearPart(
+        mean_bone=single["mean_bone"],
+        mean_skin=single["mean_skin"],
+        features=np.asarray(arrays["features"], dtype=np.int64),
+        influence_mm=influence_mm,
+        read=single["read"],
+        write=single["write"],
+    )
+    return LinearFit(
+        whole=part,
+        folds=(),
+        fold_of={},
+        latent=single["latent_fields"],
+        spread=single["spread_field"],
+        ridge=0.0,
+        error_mm={},
+    )
+
+
+def _offset(arrays: Mapping[str, Any], on_card: float) -> float:
+    """Return the offset of a file of FaceGen 0.1: the number in the graph that its card rounds."""
+    for values in arrays.values():
+        if values.size == 1 and abs(float(values.reshape(-1)[0]) - on_card) <= 5.1e-4:
+            return float(values.reshape(-1)[0])
+    return on_card
+
+
+def digest_of(record: Mapping[str, Any] | None) -> str:
+    """Return what a card says of where a model began; empty when from nothing."""
+    if record is None:
+        return ""
+    return f" Fine-tuned from {record['name']} (SHA-256 {record['sha256']})."

@@ -1,0 +1,219 @@
+"""How the signed-distance network learns: from a linear prediction that never saw the person.
+
+The linear part is fitted first, kept in the run's folder, and fixed from then on; the one player
+is the correction of it.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facegen_training.cohort.dataset import Dataset
+from facegen_training.fitting.augment import Sample, coarse_points, plain_sample, random_sample
+from facegen_training.fitting.config import AugmentConfig, Config
+from facegen_training.fitting.losses import (
+    distance_error,
+    face_weight,
+    near_skin,
+    spread_likelihood,
+    surface_miss,
+)
+from facegen_training.networks.learner import Batch, FaceNetwork, Networks
+from facegen_training.networks.linear import Copies, LinearFit, LinearPart, fit_linear
+from facegen_training.networks.linear_file import LINEAR, load_linear, save_linear
+from facegen_training.networks.sdf import SkullToFace, linear_prediction
+
+PLAYER = "correction"
+
+
+def build(data: Dataset, config: Config, run: Path) -> SdfLearner:
+    """Return the learner, with the linear part of the run, fitted now if there is none yet."""
+    path = run / LINEAR
+    if not path.exists():
+        weight = face_weight(coarse_points(data.spec)).reshape(-1).numpy()
+        save_linear(path, fit_linear(linear_copies(data, config), weight, config.linear))
+    return SdfLearner(data, config, path)
+
+
+def build_network(data: Dataset, linear: LinearFit, config: Config) -> SkullToFace:
+    """Return a fresh network that holds the linear part."""
+    whole = linear.whole
+    network = SkullToFace(
+        data.spec, config.net, len(whole.features), len(whole.read), len(linear.latent)
+    )
+    network.correction.recompute = config.fit.checkpoint_activations
+    network.load_linear(linear)
+    return network
+
+
+def linear_copies(data: Dataset, config: Config) -> Copies:
+    """Return augmented copies of the training people; the first of each is as it was scanned."""
+    rows = []
+    people = []
+    for row in data.rows("train"):
+        fields = data.fields(row)
+        for copy in range(config.linear.copies):
+            random = np.random.default_rng([config.fit.seed, 1, row, copy])
+            if copy == 0:
+                sample = plain_sample(fields, data.spec)
+            else:
+                sample = random_sample(fields, data.spec, config.augment, random)
+            rows.append([t.reshape(-1).numpy() for t in vars(sample).values()])
+            people.append(row)
+    bone, observed, skin, valid = (np.stack(column) for column in zip(*rows, strict=True))
+    return Copies(bone, observed, skin, valid, np.array(people))
+
+
+@dataclass(frozen=True)
+class SdfSampler:
+    """Makes samples in the loader's processes, which read the linear part from its file.
+
+    Attributes
+    ----------
+    data
+        Prepared people.
+    augment
+        What is random.
+    linear_path
+        File of the linear part.
+    """
+
+    data: Dataset
+    augment: AugmentConfig
+    linear_path: Path
+
+    @cached_property
+    def linear(self) -> LinearFit:
+        """The linear part, read once in each process."""
+        return load_linear(self.linear_path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "linear"}
+
+    def unseen_part(self, row: int) -> LinearPart:
+        """Return the linear prediction that never saw this person.
+
+        Of a run that started from another model nobody has a fold: its whole linear part has
+        seen none of these people.
+        """
+        fold = self.linear.fold_of.get(row)
+        return self.linear.whole if fold is None else self.linear.folds[fold]
+
+    def __call__(self, row: int, random: np.random.Generator) -> dict[str, Tensor]:
+        """Return `Sample`'s fields and ``start``, the linear prediction; (1, Z, Y, X) each, mm."""
+        sample = random_sample(self.data.fields(row), self.data.spec, self.augment, random)
+        start = linear_prediction(self.unseen_part(row), sample.bone, sample.observed)
+        return {**{name: field[0] for name, field in vars(sample).items()}, "start": start[0]}
+
+
+class SdfLearner:
+    """The learner of the signed-distance network; see `facegen_training.networks.learner`.
+
+    Parameters
+    ----------
+    data
+        Prepared people.
+    config
+        Settings of the run.
+    linear_path
+        File of the linear part.
+    """
+
+    def __init__(self, data: Dataset, config: Config, linear_path: Path) -> None:
+        self.data = data
+        self.config = config
+        self.sample = SdfSampler(data, config.augment, linear_path)
+        self.linear = self.sample.linear
+        self.fixed = build_network(data, self.linear, config)
+        self.players: dict[str, nn.Module] = {PLAYER: self.fixed.correction}
+        self.fixed.correction = deepcopy(self.fixed.correction)  # the player is on its own
+        self.face = PLAYER
+        self.weight = face_weight(coarse_points(data.spec))
+
+    def cost(
+        self, player: str, networks: Networks, batch: Batch
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the error of the distance and the likelihood of the spread near the skin."""
+        fixed, face = self._on(batch["bone"].device)
+        sample = Sample(*(batch[name] for name in ("bone", "observed", "skin", "valid")))
+        start = batch["start"]
+        distance, spread = fixed.coarse(sample.bone, sample.observed, start, networks[player])
+        weight = near_skin(sample, face, self.config.fit.band_mm)
+        error = distance_error(distance, sample, weight)
+        likelihood = spread_likelihood(distance, spread, sample, weight)
+        return error + self.config.fit.spread_weight * likelihood, {
+            "error": error.item(),
+            "likelihood": likelihood.item(),
+            "miss_mm": surface_miss(distance, sample, face).item(),
+            "linear_miss_mm": surface_miss(start, sample, face).item(),
+        }
+
+    @torch.no_grad()
+    def validate(self, face: nn.Module) -> dict[str, float]:
+        """Return the mean miss near the true skin of the part ``validation``, mm.
+
+        Also that of the linear prediction and of the mean face.
+        """
+        fixed, weight = self._on(next(face.parameters()).device)
+        misses = []
+        for row in self.data.rows("validation"):
+            sample = plain_sample(self.data.fields(row), self.data.spec)
+            sample = Sample(*(field.to(weight.device) for field in vars(sample).values()))
+            start = fixed.linear(sample.bone, sample.observed)
+            distance, _ = fixed.coarse(sample.bone, sample.observed, start, face)
+            mean = fixed.mean_skin.float().reshape(sample.skin.shape)
+            misses.append([float(surface_miss(f, sample, weight)) for f in (distance, start, mean)])
+        if not misses:
+            return {}
+        net, line, mean_face = np.mean(misses, axis=0)
+        return {
+            "validation_mm": float(net),
+            "validation_linear_mm": float(line),
+            "validation_mean_face_mm": float(mean_face),
+        }
+
+    def network(self, face: nn.Module) -> SkullToFace:
+        """Return the whole network, on the CPU, with this correction in it."""
+        network = deepcopy(self.fixed).cpu()
+        network.correction.load_state_dict(
+            {key: value.cpu() for key, value in face.state_dict().items()}
+        )
+        network.correction.recompute = False
+        return network.eval()
+
+    @torch.no_grad()
+    def unseen(self, row: int, network: FaceNetwork) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return miss, spread and near-skin mask of a person on the coarse grid.
+
+        A training person's miss is that of the linear part which never saw the person: the
+        network itself has seen everyone, and is better than the linear part on people it has not.
+        """
+        part = self.data.people[row].part
+        if part not in ("train", "validation"):
+            return None
+        whole = cast(SkullToFace, network)
+        sample = plain_sample(self.data.fields(row), self.data.spec)
+        start = whole.linear(sample.bone, sample.observed)
+        distance, spread = whole.coarse(sample.bone, sample.observed, start)
+        distance = distance + whole.offset_mm
+        if part == "train":
+            unseen = self.sample.unseen_part(row)
+            distance = linear_prediction(unseen, sample.bone, sample.observed)
+        face = face_weight(coarse_points(self.data.spec)) > 0.5
+        near = (sample.skin.abs() < 3) & (sample.valid > 0) & face
+        return (distance - sample.skin)[0, 0], spread[0, 0], near[0, 0]
+
+    def _on(self, device: torch.device) -> tuple[SkullToFace, Tensor]:
+        """Return the fixed parts and the weight of voxels on a device."""
+        if self.weight.device != device:
+            self.weight = self.weight.to(device)
+            self.fixed.to(device)
+        return self.fixed, self.weight
