@@ -183,7 +183,7 @@ def _with_damage(scan: Scan, findings: Findings) -> Scan:
 def _read(found: Found, units: str | None, progress: Progress) -> Scan:
     """Read a usable series."""
     if found.dicom is not None:
-        return _read_dicom(found.series, found.dicom, progress)
+        return read_dicom(found.series, found.dicom, progress)
     path = found.series.files[0]
     progress(0.0, "reading the file")
     if found.series.kind == "mesh":
@@ -201,8 +201,14 @@ def _read(found: Found, units: str | None, progress: Progress) -> Scan:
     return Scan(volume, None, found.series, found.series.files, geometry)
 
 
-def _read_dicom(series: Series, dicom: DicomSeries, progress: Progress) -> Scan:
-    """Read a DICOM series onto its grid."""
+def read_dicom(series: Series, dicom: DicomSeries, progress: Progress) -> Scan:
+    """Read a judged DICOM series onto its grid.
+
+    Raises
+    ------
+    ScanError
+        It was refused, or its values are not Hounsfield units.
+    """
     if dicom.stack is None:
         raise dicom.error or ScanError("The series has no provable geometry.")
     array, observed = read_stack(dicom.stack, progress)

@@ -1,5 +1,8 @@
 """Preprocess every person once: bone by inference's own function, and the true skin beside it.
 
+What a person's fields are is decided here, for the project's cohort (`prepare`) and for a lab's
+own (`facegen_training.cohort.prepare_cohort`) alike.
+
 The results are filed under the digest of the preprocessing, so that a changed one finds an empty
 folder and never an old array.  Nothing here is random.
 """
@@ -7,11 +10,9 @@ folder and never an old array.  Nothing here is random.
 from __future__ import annotations
 
 import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-import blosc2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
@@ -23,10 +24,12 @@ from facegen_inference.frame import Frame
 from facegen_inference.preprocess import PreprocessSpec, preprocess
 from facegen_inference.progress import Progress, silent
 from facegen_inference.provenance import sha256_of
+from facegen_inference.registration import HeadFit
 from facegen_inference.skin import SKIN_LEVEL_HU, scanned, skin_field
-from facegen_inference.skull import make_skull
+from facegen_inference.skull import Skull, make_skull
 from facegen_inference.volume import Grid, Volume, resample
 from facegen_inference.volume_files import read_volume_file
+from facegen_training.cohort.arrays import PLAIN, packed, write_whole
 from facegen_training.cohort.cases import Case
 from facegen_training.cohort.dataset import (
     MANIFEST,
@@ -35,6 +38,7 @@ from facegen_training.cohort.dataset import (
     as_stored,
     write_json,
 )
+from facegen_training.cohort.pool import worker_pool
 
 
 def prepared_folder(out: Path, spec: PreprocessSpec) -> Path:
@@ -42,8 +46,19 @@ def prepared_folder(out: Path, spec: PreprocessSpec) -> Path:
     return out / f"{spec.digest()}-{PREPARED_VERSION}"
 
 
-def fields_of(volume: Volume, spec: PreprocessSpec) -> tuple[NDArray[np.int16], Frame]:
+def fields_of(
+    volume: Volume, spec: PreprocessSpec, skull: Skull | None = None, frame: Frame | None = None
+) -> tuple[NDArray[np.int16], Frame]:
     """Return a person's fields on the model's input grid, and the frame.
+
+    Parameters
+    ----------
+    volume
+        The scan.
+    spec
+        The input grid.
+    skull, frame
+        Its bone and where it lies, where they were found already.
 
     Returns
     -------
@@ -55,14 +70,18 @@ def fields_of(volume: Volume, spec: PreprocessSpec) -> tuple[NDArray[np.int16], 
     The frame is that of the rigid placement on the mean skull.  Landmarks move it by a degree or
     two, far within the random pose of training, and take many times as long to find.
     """
-    skull = make_skull(volume)
-    placed = locate(skull)[0]
-    matrix = np.asarray(np.linalg.inv(placed.frame_from_patient), dtype=np.float64)
-    frame = Frame(matrix, "registration", placed.residual_mm, placed.score)
+    skull = make_skull(volume) if skull is None else skull
+    frame = frame_of(locate(skull)[0]) if frame is None else frame
     bone, observed = preprocess(skull, frame, spec)
     skin, known = true_skin(volume, spec.grid, frame)
     skin = np.clip(skin, -spec.clip_mm, spec.clip_mm)
     return as_stored(np.stack([bone, observed, skin, known])), frame
+
+
+def frame_of(placed: HeadFit) -> Frame:
+    """Return the frame of a rigid placement."""
+    matrix = np.asarray(np.linalg.inv(placed.frame_from_patient), dtype=np.float64)
+    return Frame(matrix, "registration", placed.residual_mm, placed.score)
 
 
 def true_skin(
@@ -101,10 +120,8 @@ def prepare_case(case: Case, folder: Path, spec: PreprocessSpec) -> Prepared | U
         stored, frame = fields_of(read_volume_file(case.path), spec)
     except UserError as error:
         return error
-    array = folder / f"{case.id}.b2nd"
-    temporary = folder / f"{case.id}.part.b2nd"
-    blosc2.save_array(stored, str(temporary), mode="w")
-    temporary.replace(array)
+    array = folder / f"{case.id}{PLAIN}"
+    write_whole(array, packed(stored))
     prepared = Prepared(
         case.id,
         case.source,
@@ -135,7 +152,7 @@ def prepare(
     folder.mkdir(parents=True, exist_ok=True)
     done: list[Prepared] = []
     failed: dict[str, str] = {}
-    with ProcessPoolExecutor(workers) as pool:
+    with worker_pool(workers) as pool:
         jobs = [pool.submit(prepare_case, case, folder, spec) for case in cases]
         for number, (case, job) in enumerate(zip(cases, jobs, strict=True), start=1):
             result = job.result()
