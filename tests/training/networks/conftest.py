@@ -1,22 +1,21 @@
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from egg_heads import synthesize
 from torch import Tensor, nn
 
-from facegen_inference.card import CARD_KEY, SPEC_KEY, Calibration, ModelCard, Population, Source
+from facegen_inference.card import Calibration
 from facegen_inference.network import open_model
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_training.cohort.dataset import Dataset, read_dataset
+from facegen_training.export import Trained, export, make_card
 from facegen_training.fitting.config import Config, config_from_data
-from facegen_training.networks.learner import Batch, FaceNetwork, Learner
+from facegen_training.networks.learner import Batch, Learner
 from facegen_training.networks.sdf import LEAST_SPREAD_MM
 
 
@@ -116,11 +115,14 @@ def check_file(tmp_path: Path) -> Callable[[Learner, Dataset], None]:
     def check(learner: Learner, data: Dataset) -> None:
         network = learner.network(learner.players[learner.face])
         path = tmp_path / "face.onnx"
-        _write(network, path)
-        model = open_model(path)
-        assert model.latent_size == network.latent_size > 0
         skulls = np.stack([data.fields(row)[:2].numpy() for row in (0, 3)])
         skulls[1, 0, :6], skulls[1, 1, :6] = data.spec.clip_mm, 0  # a cut field of view
+        trained = Trained(learner, network, {"config": {"network": "baseline"}})
+        calibration = Calibration(factor50=1, factor90=1, people=1, note="none")
+        card = make_card(data, trained, "test", "0.0.1", False, (), "Not measured.", calibration)
+        assert export(trained, card, skulls, path).relative < 1e-4
+        model = open_model(path)
+        assert model.latent_size == network.latent_size > 0
         latents = np.random.default_rng(0).normal(size=(2, network.latent_size))
         for skull, latent in zip(skulls, latents.astype(np.float32), strict=True):
             with torch.no_grad():
@@ -136,39 +138,3 @@ def check_file(tmp_path: Path) -> Callable[[Learner, Dataset], None]:
         assert heavy[near].mean() < distance[near].mean() - 0.1, "the first axis is build"
 
     return check
-
-
-def _write(network: FaceNetwork, path: Path) -> None:
-    assert isinstance(network, nn.Module)
-    card = ModelCard(
-        name="test",
-        version="0.0.1",
-        training_population=Population(people=9, description="Egg heads.", counts={}),
-        held_out=(),
-        held_out_note="Not measured.",
-        calibration=Calibration(factor50=1, factor90=1, people=1, note="none"),
-        latent=tuple(f"axis {n}" for n in range(network.latent_size)),
-        intended_use="Tests.",
-        limits=("None of it is a person.",),
-        licence="Apache-2.0",
-        sources=(Source(name="synthetic", licence="none", attribution="none"),),
-        manifest_sha256="0" * 64,
-    )
-    spec = network.spec
-    given = torch.zeros(1, 2, *spec.shape), torch.zeros(1, network.latent_size)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
-        program = torch.onnx.export(
-            network,
-            given,
-            dynamo=True,
-            external_data=False,
-            opset_version=20,
-            input_names=["skull", "latent"],
-            output_names=["distance_mm", "spread_mm"],
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    onnx.helper.set_model_props(model, {SPEC_KEY: spec.to_json(), CARD_KEY: card.to_json()})
-    onnx.save(model, str(path))

@@ -28,6 +28,8 @@ from facegen_training.networks.depthmap_cgan import bone_maps
 MAPS = ("bone", "hit", "observed", "skin", "valid")
 """What is kept of a copy: radii in mm and 0/1, see `MapGenerator.forward`; ``valid`` where the
 skin's radius can be believed."""
+UNUSUAL_MM = 25.0
+"""Skin farther than this from the mean is not learned from."""
 _IS_RADIUS = np.array([1, 0, 0, 1, 0], dtype=np.float32).reshape(5, 1, 1)
 _STORED = np.array([100, 1, 1, 100, 1], dtype=np.float32).reshape(5, 1, 1)
 
@@ -36,7 +38,14 @@ def mean_skin(people: list[Sample], spec: PreprocessSpec, config: DepthmapConfig
     """Return the mean radius of people's skin, (1, 1, rows, columns) mm."""
     maker = MapMaker(spec, config, torch.zeros(1))
     skins = [maker.skin(sample) for sample in people]
-    return _filled_mean(*(torch.cat(maps) for maps in zip(*skins, strict=True)))
+    radius, known = (torch.cat(maps) for maps in zip(*skins, strict=True))
+    first = _filled_mean(radius, known)
+    return _filled_mean(radius, known * _usual(radius, first))
+
+
+def _usual(radius: Tensor, mean: Tensor) -> Tensor:
+    """Return 1 where the skin may be a face's; 0 where it is a shoulder, a tube or a hand."""
+    return ((radius - mean).abs() < UNUSUAL_MM).float()
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,9 @@ class MapMaker:
 
     def maps(self, sample: Sample) -> Tensor:
         """Return `MAPS`, (5, rows, columns)."""
-        return torch.cat([*self.bone(sample), *self.skin(sample)], dim=1)[0]
+        skin, valid = self.skin(sample)
+        valid = valid * _usual(skin, self.mean_skin)
+        return torch.cat([*self.bone(sample), skin, valid], dim=1)[0]
 
 
 class MeanMaps:
