@@ -11,6 +11,7 @@ import typer
 
 from facegen_inference.errors import UserError
 from facegen_training.commands.atlas import atlas
+from facegen_training.commands.benchmark import benchmark
 from facegen_training.commands.evaluate import evaluate
 from facegen_training.commands.export import export
 from facegen_training.commands.fit import fit
@@ -27,7 +28,7 @@ def _train() -> None:
     """Train FaceGen's networks."""
 
 
-for command in (prepare, atlas, fit, submit, sweep, evaluate, export, plan):
+for command in (prepare, atlas, fit, submit, sweep, evaluate, export, plan, benchmark):
     app.command()(command)
 
 

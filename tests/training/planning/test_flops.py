@@ -47,5 +47,8 @@ def test_unknown_networks_and_sizes_are_refused() -> None:
         build_workload(Request("unet", (64, 64, 64)))
     with pytest.raises(UserError, match="at least 8"):
         build_workload(Request("sdf", (4, 64, 64)))
+    with pytest.raises(UserError, match="at least 24"):
+        build_workload(Request("pix2pix3d", (16, 64, 64)))
+    build_workload(Request("pix2pix3d", (24, 24, 24)))
     with pytest.raises(UserError, match="divisible by four"):
         build_workload(Request("sdf", (64, 50, 64)))

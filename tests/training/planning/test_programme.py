@@ -12,15 +12,9 @@ from facegen_inference.errors import UserError
 from facegen_training.planning.advice import Budget, stated_memory, tension, what_does_not_fit
 from facegen_training.planning.calibration import Calibration, Measured, read_calibration
 from facegen_training.planning.machines import Machine, known_machines, read_machine
-from facegen_training.planning.programme import (
-    Outlook,
-    Programme,
-    known_presets,
-    look_ahead,
-    programme_of_run,
-    read_preset,
-)
+from facegen_training.planning.programme import Outlook, Programme, look_ahead
 from facegen_training.planning.queue import plan_queue
+from facegen_training.planning.read_programme import known_presets, programme_of_run, read_preset
 from facegen_training.planning.tables import figures
 
 WIDE = Budget(32000, 2000)

@@ -77,7 +77,7 @@ def _programme(
     config: Path | None, preset: str | None, jobs: int, people: int, gpus: int
 ) -> Programme:
     from facegen_inference.errors import UserError
-    from facegen_training.planning.programme import programme_of_run, read_preset
+    from facegen_training.planning.read_programme import programme_of_run, read_preset
 
     if (config is None) == (preset is None):
         raise UserError("Give either a configuration or --preset.", "For example --preset deck.")

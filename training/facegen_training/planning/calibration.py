@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from facegen_inference.errors import UserError
-from facegen_training.cohort.dataset import write_json
 
 FORMAT = "facegen calibration 1"
 ASSUMED_SHARE = 0.4
@@ -61,7 +61,7 @@ class Calibration:
     def write(self, path: Path) -> None:
         """Write the file."""
         data = {"format": FORMAT, "machine": self.machine, "gpu": self.gpu}
-        write_json(path, {**data, "measured": [asdict(row) for row in self.measured]})
+        write_data(path, {**data, "measured": [asdict(row) for row in self.measured]})
 
     def rate(self, network: str, precision: str) -> Rate | None:
         """Return the rate reached at the largest measured size of a network, or None."""
@@ -81,6 +81,13 @@ class Calibration:
             return None
         largest = max(rows, key=lambda row: row.tflop)
         return largest.measured_bytes / largest.estimated_bytes
+
+
+def write_data(path: Path, data: dict[str, Any]) -> None:
+    """Write JSON under a temporary name and rename it."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def read_calibration(path: Path) -> Calibration:

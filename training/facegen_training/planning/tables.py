@@ -68,10 +68,7 @@ def disk_bytes(outlook: Outlook) -> float:
 
 
 def _size(outlook: Outlook) -> str:
-    if outlook.programme.network == "depthmap-cgan":
-        geometry = outlook.programme.config.depthmap.geometry
-        return f"{geometry.rows} × {geometry.columns}"
-    return " × ".join(str(n) for n in outlook.programme.size)
+    return " × ".join(str(n) for n in outlook.programme.request.extent)
 
 
 def _settings(outlook: Outlook) -> str:

@@ -3,7 +3,8 @@
 A step is what the learners of `facegen_training.networks` cost, on inputs of the right size that
 hold nobody.  ``pix2pix3d`` is the full-volume baseline, CT to CT, which exists for planning and
 for the benchmark only: its generator runs once a step, as the field's plan counts it, and the
-discriminator three times.  The others are what ``facegen-train fit`` trains, and as it trains.
+discriminator three times.  The others are what ``facegen-train fit`` trains, and as it trains;
+what they need is imported when they are wanted: the baseline runs where torch and MONAI are alone.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from facegen_inference.errors import UserError
-from facegen_inference.preprocess import PreprocessSpec
-from facegen_training.fitting.augment import POOL, Sample
 from facegen_training.fitting.config import Config
-from facegen_training.fitting.losses import distance_error, near_skin, spread_likelihood
 from facegen_training.networks.pix2pix3d import Discriminator, Generator, Pix2PixConfig
+
+if TYPE_CHECKING:
+    from facegen_inference.preprocess import PreprocessSpec
+    from facegen_training.fitting.augment import Sample
 
 Batch = Mapping[str, Tensor]
 Networks = Mapping[str, nn.Module]
@@ -59,6 +62,13 @@ class Request:
     recompute: bool = False
     config: Config = field(default_factory=Config)
     volume: Pix2PixConfig = field(default_factory=Pix2PixConfig)
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """What the network works on: (Z, Y, X), or rows and columns of a depth map."""
+        if self.network != "depthmap-cgan":
+            return self.size
+        return self.config.depthmap.geometry.rows, self.config.depthmap.geometry.columns
 
 
 @dataclass(frozen=True)
@@ -157,6 +167,12 @@ def run_step(
 
 def _volume(request: Request, device: torch.device) -> Workload:
     config = replace(request.volume, checkpointed=request.recompute)
+    least = 3 * 2**config.patch_layers
+    if min(request.size) < least:
+        raise UserError(
+            f"The discriminator needs at least {least} voxels along every axis.",
+            "Choose a larger size.",
+        )
     with device:
         players = {"discriminator": Discriminator(config), "generator": Generator(config)}
     shape = (request.batch, config.inputs, *request.size)
@@ -183,6 +199,8 @@ def _fooled(verdict: Tensor) -> Tensor:
 
 def _coarse_inputs(request: Request) -> dict[str, tuple[tuple[int, ...], str]]:
     """Return the fields of a `Sample`, and each voxel's weight."""
+    from facegen_training.fitting.augment import POOL
+
     shape = tuple(n // POOL for n in request.size)
     kinds = {"bone": "mm", "observed": "flag", "skin": "mm", "valid": "flag"}
     inputs: dict[str, tuple[tuple[int, ...], str]] = {
@@ -192,16 +210,22 @@ def _coarse_inputs(request: Request) -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def _spec(request: Request) -> PreprocessSpec:
+    from facegen_inference.preprocess import PreprocessSpec
+    from facegen_training.fitting.augment import POOL
+
     if any(n % (2 * POOL) for n in request.size):
         raise UserError("The input grid must be divisible by four.", "Choose another size.")
     return PreprocessSpec(shape=request.size, spacing_mm=FIELD_OF_VIEW_MM / request.size[0])
 
 
 def _sample(batch: Batch) -> Sample:
+    from facegen_training.fitting.augment import Sample
+
     return Sample(*(batch[name] for name in ("bone", "observed", "skin", "valid")))
 
 
 def _sdf(request: Request, device: torch.device) -> Workload:
+    from facegen_training.fitting.losses import distance_error, near_skin, spread_likelihood
     from facegen_training.networks.sdf import SkullToFace
 
     config = request.config
@@ -230,6 +254,7 @@ def _sdf(request: Request, device: torch.device) -> Workload:
 
 
 def _volume_fit(request: Request, device: torch.device) -> Workload:
+    from facegen_training.fitting.losses import near_skin
     from facegen_training.networks import pix2pix3d_learner as learner
 
     spec, settings = _spec(request), request.config.pix2pix3d
