@@ -89,7 +89,7 @@ if [ "${SLURM_RESTART_COUNT:-0}" -ge 200 ]; then
     echo "Not finished after 200 restarts: giving up."
     exit 1
 fi
-echo "Stopped before its end with a checkpoint; queued again."
+echo "Stopped before its end; queued again."
 if declare -F wipe >/dev/null; then
     trap - EXIT
     wipe

@@ -176,6 +176,21 @@ def test_the_time_limit_becomes_a_requeue_even_while_ranks_import(
     assert log.count("Finished.") == 1
 
 
+def test_what_does_not_listen_is_ended_and_queued_again(
+    slurm: Any, machine: Machine, tmp_path: Path
+) -> None:
+    code = (
+        "import os, pathlib, time; start = os.environ.get('SLURM_RESTART_COUNT', '0'); "
+        f"pathlib.Path({str(tmp_path)!r}, 'start-' + start).touch(); "
+        "time.sleep(0 if start == '1' else 100)"
+    )
+    number = start(Job("p", ("python", "-c", code), tmp_path, 5, gpus=2, ranks=False), machine)
+    slurm.until((tmp_path / "start-0").exists)
+    slurm.signal(number, "--signal=USR1", "--batch")
+    slurm.wait(number, "COMPLETED", seconds=60)
+    assert (tmp_path / "start-1").exists()
+
+
 def test_a_cancelled_job_wipes_its_scratch_and_stays_cancelled(
     slurm: Any, machine: Machine, waiting: Job, tmp_path: Path
 ) -> None:

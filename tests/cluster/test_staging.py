@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ def people(tmp_path: Path) -> Path:
     (folder / "more").mkdir(parents=True)
     (folder / "manifest.json").write_text("{}")
     (folder / "more" / "a.b2nd").write_bytes(b"x" * 1000)
+    (folder / "contact.html").write_text("faces")
+    (folder / "p-1.jpg").write_text("a face")
     return folder
 
 
@@ -31,10 +34,13 @@ def test_a_copy_is_whole_private_and_wiped_and_that_is_recorded(
     target, record = tmp_path / "scratch" / "job", tmp_path / "record"
     assert staging.copy(people, target, record) == 1002
     assert (target / "more" / "a.b2nd").read_bytes() == b"x" * 1000
+    assert sorted(path.name for path in target.iterdir()) == ["manifest.json", "more"]
+    os.link(target / "more" / "a.b2nd", tmp_path / "what the disk still holds")
     assert target.stat().st_mode & 0o077 == 0
     assert [line["folder"] for line in staging.left_behind(record)] == [str(target)]
     staging.wipe(target, record)
     assert not target.exists()
+    assert (tmp_path / "what the disk still holds").read_bytes() == bytes(1000)
     assert staging.left_behind(record) == []
     assert events(record) == ["copying", "copied", "wiped"]
 

@@ -45,8 +45,8 @@ class Job:
     nodes, gpus
         Nodes, and GPUs on each.
     ranks
-        Whether each GPU gets a process of its own, as ``fit`` wants; else one process has all the
-        GPUs and processors.
+        Whether each GPU gets a process of its own that answers SIGUSR1 with a checkpoint, as
+        ``fit`` does; else one process has all the GPUs and processors, and is ended by SIGTERM.
     array
         Number of tasks, 0 for no array, and how many run at once (0: as Slurm likes).
     stage
@@ -90,7 +90,9 @@ def batch_script(job: Job, machine: Machine) -> str:
         When the job's numbers cannot be a job.
     """
     _check(job)
-    parts = ["#!/usr/bin/env bash", *_directives(job, machine), "", _BEGIN]
+    # What is no fit does not listen to SIGUSR1, but may be ended at any time and then goes on.
+    begin = _BEGIN.replace("@signal@", "USR1" if job.ranks else "TERM")
+    parts = ["#!/usr/bin/env bash", *_directives(job, machine), "", begin]
     parts += offline(machine)
     if machine.setup:
         parts += ["", "# What this machine asks for.", *machine.setup]
@@ -216,7 +218,7 @@ step=
 tell_the_ranks() {
     told=$((told + 1))
     if [ -n "$step" ] && [ -z "$repeat" ]; then
-        (while kill -USR1 "$step" 2>/dev/null; do sleep 5; done) &
+        (while kill -@signal@ "$step" 2>/dev/null; do sleep 5; done) &
         repeat=$!
     fi
 }
@@ -323,7 +325,7 @@ if [ "${SLURM_RESTART_COUNT:-0}" -ge @restarts@ ]; then
     echo "Not finished after @restarts@ restarts: giving up."
     exit 1
 fi
-echo "Stopped before its end with a checkpoint; queued again."
+echo "Stopped before its end; queued again."
 if declare -F wipe >/dev/null; then
     trap - EXIT
     wipe

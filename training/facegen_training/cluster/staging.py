@@ -5,9 +5,12 @@
 imported, so that it starts at once.  The record has one file a node, since lines appended from
 several nodes to one file on a shared disk can be lost.
 
-What is wiped is unlinked.  On solid-state and copy-on-write disks overwriting a file does not
-reach its old blocks, so where that matters the prepared people must have been encrypted first
+What is wiped is overwritten once, then removed.  On solid-state and copy-on-write disks that does
+not reach the old blocks, so where it matters the prepared people must have been encrypted first
 (docs/training.md); then what is left on the disk is unreadable without the key.
+
+`facegen_training.cohort.wipe.staged` does the same within one process; here several ranks share
+one copy, which must also be gone when they are killed, so the batch script holds it.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from typing import Any
 
 from facegen_inference.errors import UserError
 
+FOR_PEOPLE = (".html", ".jpg", ".jpg.aes")
+"""Endings of what a human looks at (contact sheet, pictures) and training does not need."""
 SPARE = 1.05
 """Free space asked for, relative to what is copied."""
 
@@ -42,7 +47,7 @@ def copy(source: Path, target: Path, record: Path) -> int:
     if not source.is_dir():
         raise UserError(f"{source.name} is not a folder of prepared people.", "Check its path.")
     started = time.monotonic()
-    needed = folder_size(source)
+    needed = folder_size(source, FOR_PEOPLE)
     target.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(target.parent).free
     if free < needed * SPARE:
@@ -56,7 +61,8 @@ def copy(source: Path, target: Path, record: Path) -> int:
     # The record comes first: a copy that is killed half way has still to be accounted for.
     note(record, "copying", target, bytes=needed)
     target.mkdir(mode=0o700)
-    shutil.copytree(source, target, dirs_exist_ok=True)
+    leave = shutil.ignore_patterns(*(f"*{ending}" for ending in FOR_PEOPLE))
+    shutil.copytree(source, target, ignore=leave, dirs_exist_ok=True)
     target.chmod(0o700)  # copytree gave it the source's rights
     copied = folder_size(target)
     note(record, "copied", target, bytes=copied, seconds=round(time.monotonic() - started, 3))
@@ -73,6 +79,7 @@ def wipe(target: Path, record: Path) -> None:
     """
     try:
         if target.exists():
+            overwrite(target)
             shutil.rmtree(target)
     except OSError as error:
         note(record, "not wiped", target, reason=str(error))
@@ -113,9 +120,23 @@ def note(record: Path, event: str, target: Path, **more: object) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def folder_size(folder: Path) -> int:
-    """Return the bytes of all files under a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def folder_size(folder: Path, without: tuple[str, ...] = ()) -> int:
+    """Return the bytes of all files under a folder, but for those with some endings."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return sum(path.stat().st_size for path in files if not path.name.endswith(without))
+
+
+def overwrite(folder: Path) -> None:
+    """Fill all files under a folder with zeros."""
+    block = bytes(1 << 20)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            size = path.stat().st_size
+            with path.open("r+b") as file:
+                for start in range(0, size, len(block)):
+                    file.write(block[: min(len(block), size - start)])
+                file.flush()
+                os.fsync(file.fileno())
 
 
 def main(words: Sequence[str] | None = None) -> int:
