@@ -211,7 +211,7 @@ def find_models() -> list[Path]:
 
 
 def default_model() -> Path:
-    """Return the model that is used when none is named.
+    """Return the model that is used when none is named: the user's own of that name goes first.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def default_model() -> Path:
         When there is none.
     """
     found = find_models()
-    for path in found:
+    for path in reversed(found):
         if path.name == DEFAULT_NAME:
             return path
     if not found:

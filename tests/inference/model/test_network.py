@@ -151,6 +151,19 @@ def test_models_are_found_in_the_users_folder_after_those_that_ship(write_model:
     assert all(path.parent == shipped for path in found[:-1])
 
 
+def test_the_users_own_default_goes_before_the_one_that_ships(
+    write_model: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = (tmp_path / "shipped", tmp_path / "own")
+    monkeypatch.setattr(network, "model_folders", lambda: folders)
+    for folder, name in zip(folders, (network.DEFAULT_NAME, "mine.onnx"), strict=True):
+        folder.mkdir()
+        (folder / name).write_bytes(write_model().read_bytes())
+    assert default_model() == folders[0] / network.DEFAULT_NAME  # mine is there, but not asked for
+    (folders[1] / "mine.onnx").rename(folders[1] / network.DEFAULT_NAME)
+    assert default_model() == folders[1] / network.DEFAULT_NAME
+
+
 def test_without_any_model_it_is_said_where_to_put_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
