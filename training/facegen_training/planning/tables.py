@@ -109,7 +109,15 @@ def hours(count: float) -> str:
     """Return hours in the unit one would say them in."""
     if count >= 1:
         return f"{count:,.1f} h"
-    return f"{60 * count:,.1f} min"
+    return f"{60 * count:,.1f} min" if count >= 1 / 60 else f"{3600 * count:.3g} s"
+
+
+def _days(count: float) -> str:
+    return f"{count / 24:,.2f} days" if count >= 24 else hours(count)
+
+
+def _few(count: float) -> str:
+    return f"{count:,.0f}" if count >= 1 else f"{count:.2g}"
 
 
 ROWS: tuple[tuple[str, Callable[[Outlook], str]], ...] = (
@@ -121,15 +129,12 @@ ROWS: tuple[tuple[str, Callable[[Outlook], str]], ...] = (
     ("TFLOP, all jobs", lambda o: f"{o.programme.tflop:,.0f}"),
     ("GPU memory: live + optimiser + allowance", _memory),
     ("rate of a GPU", lambda o: f"{o.rate.tflop_per_s:,.4g} TFLOP/s"),
-    ("GPU-hours", lambda o: f"{o.gpu_hours:,.0f}" if o.gpu_hours >= 1 else f"{o.gpu_hours:.3f}"),
-    (
-        "node-hours",
-        lambda o: f"{o.node_hours:,.0f}" if o.node_hours >= 1 else f"{o.node_hours:.3f}",
-    ),
+    ("GPU-hours", lambda o: _few(o.gpu_hours)),
+    ("node-hours", lambda o: _few(o.node_hours)),
     ("one job", lambda o: hours(o.queue.hours_a_job)),
     ("Slurm", _array),
     ("pieces of a job", _chunks),
-    ("from start to end", lambda o: f"{o.queue.elapsed_hours / 24:,.2f} days"),
+    ("from start to end", lambda o: _days(o.queue.elapsed_hours)),
     ("disk", lambda o: f"{disk_bytes(o) / 1e9:,.1f} GB"),
 )
 
@@ -159,6 +164,6 @@ def budget_line(outlook: Outlook, budget: Budget) -> str:
     starts = outlook.queue.starts * outlook.programme.jobs
     return (
         f"Budget {budget.hours:,.0f} {budget.unit}-hours, {budget.jobs:,} jobs: takes "
-        f"{outlook.gpu_hours:,.0f} GPU-hours or {outlook.node_hours:,.0f} node-hours "
+        f"{_few(outlook.gpu_hours)} GPU-hours or {_few(outlook.node_hours)} node-hours "
         f"(how this machine accounts was not found in a primary source), {starts:,} starts."
     )
