@@ -141,7 +141,7 @@ def head_volume(model: HeadModel, progress: Progress = silent) -> Volume:
         frame_z = to_frame[2, 0] * k + to_frame[2, 3]
         inner = tissues(skin[k], bone[k], frame_z)
         _set_teeth(inner, k, to_frame, model.teeth)
-        hu[k] = _mixed(support(skin[k], k, place), inner, skin[k])
+        hu[k] = mixed(support(skin[k], k, place), inner, skin[k])
     progress(0.85, "Adding noise")
     noise = np.random.RandomState(SEED)  # its numbers are the same in every NumPy
     for k in range(grid.shape[0]):
@@ -151,7 +151,7 @@ def head_volume(model: HeadModel, progress: Progress = silent) -> Volume:
     return Volume(array, grid.patient_from_voxel, source="synthetic head")
 
 
-def tissues(skin: Array, bone: Array, frame_z: float) -> Array:
+def tissues(skin: Array, bone: Array, frame_z: float, edge_mm: float = EDGE_MM) -> Array:
     """Return the Hounsfield values inside a head from its two signed distances.
 
     From outside inward: dermis; fat over the outer half of the way to the bone, at most
@@ -165,33 +165,39 @@ def tissues(skin: Array, bone: Array, frame_z: float) -> Array:
         Signed distances in mm, negative inside, any shape.
     frame_z
         Height of these voxels above the Frankfurt plane, mm.
+    edge_mm
+        Width over which one tissue passes into the next.
     """
     depth = -skin
     way = np.maximum(depth + bone, 1e-3)
     deep = BRAIN_HU if frame_z > 5.0 else MUSCLE_HU
-    soft = MUSCLE_HU + (deep - MUSCLE_HU) * _step(depth - 22.0, 6.0)
-    fat = _step(depth - DERMIS_MM) * _step(np.minimum(0.5 * way, FAT_MM) - depth, 2.0)
-    fat = fat * _step(way - 4.0, 3.0)
+    soft = MUSCLE_HU + (deep - MUSCLE_HU) * step(depth - 22.0, 6.0)
+    fat = step(depth - DERMIS_MM, edge_mm) * step(np.minimum(0.5 * way, FAT_MM) - depth, 2.0)
+    fat = fat * step(way - 4.0, 3.0)
     soft = soft + (FAT_HU - soft) * fat
-    soft = soft + (DERMIS_HU - soft) * _step(DERMIS_MM - depth)
-    hard = CORTEX_HU + (DIPLOE_HU - CORTEX_HU) * _step(-bone - CORTEX_MM)
-    return np.asarray(soft + (hard - soft) * _step(-bone), dtype=np.float32)
+    soft = soft + (DERMIS_HU - soft) * step(DERMIS_MM - depth, edge_mm)
+    hard = CORTEX_HU + (DIPLOE_HU - CORTEX_HU) * step(-bone - CORTEX_MM, edge_mm)
+    return np.asarray(soft + (hard - soft) * step(-bone, edge_mm), dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class RestingPlace:
     """Where the head rests, in voxels: its middle (i), back (j) and lowest held slice (k).
 
-    `floor` is the j of the couch, behind head and shoulders.
+    `floor` is the j of the couch, behind head and shoulders.  Without `holder` there is only
+    the couch.
     """
 
     middle: float
     back: float
     neck: float
     floor: float
+    holder: bool = True
 
 
-def support(skin: Array, k: int, place: RestingPlace) -> Array:
+def support(
+    skin: Array, k: int, place: RestingPlace, spacing: tuple[float, float, float] | None = None
+) -> Array:
     """Return what lies round the head in one slice: air, head-holder with its pad, couch.
 
     The holder is a carbon shell bent round the back of the head, its foam pad keeping the skin
@@ -205,21 +211,24 @@ def support(skin: Array, k: int, place: RestingPlace) -> Array:
         The slice.
     place
         Where the head rests.
+    spacing
+        Voxel size along (k, j, i), mm; the demonstration scan's where None.
     """
+    dz, dy, dx = spacing or (SPACING_MM, SPACING_MM, SPACING_MM)
     j, i = np.ogrid[: len(skin), : len(skin.T)]
-    x = (SPACING_MM * (i - place.middle)).astype(np.float32)
-    y = (SPACING_MM * (j - place.back)).astype(np.float32)
+    x = (dx * (i - place.middle)).astype(np.float32)
+    y = (dy * (j - place.back)).astype(np.float32)
     out = np.full(skin.shape, float(AIR_HU), dtype=np.float32)
-    radius, held = 112.0, _step(np.float32(SPACING_MM * (k - place.neck)))
+    radius, held = 112.0, step(np.float32(dz * (k - place.neck))) * np.float32(place.holder)
     low = y - 8.0 + radius
     reach = np.hypot(x, low) - radius
-    held = held * _step(low - 0.35 * radius, 2.0)
-    _paint(out, FOAM_HU, _step(-reach) * held)
-    _paint(out, SHELL_HU, _step(1.5 - np.abs(reach - 1.5)) * held)
-    floor = np.hypot(x, y - SPACING_MM * (place.floor - place.back) + 420.0) - 420.0
-    _paint(out, CORE_HU, _step(floor) * _step(28.0 - floor))
+    held = held * step(low - 0.35 * radius, 2.0)
+    paint(out, FOAM_HU, step(-reach) * held)
+    paint(out, SHELL_HU, step(1.5 - np.abs(reach - 1.5)) * held)
+    floor = np.hypot(x, y - dy * (place.floor - place.back) + 420.0) - 420.0
+    paint(out, CORE_HU, step(floor) * step(28.0 - floor))
     for at in (0.0, 28.0):
-        _paint(out, SHELL_HU, _step(1.0 - np.abs(floor - at)))
+        paint(out, SHELL_HU, step(1.0 - np.abs(floor - at)))
     return out
 
 
@@ -268,19 +277,19 @@ def make_demo_scan(folder: Path, progress: Progress = silent) -> Path:
     return folder
 
 
-def _step(distance: Array | np.float32, width: float = EDGE_MM) -> Array:
+def step(distance: Array | np.float32, width: float = EDGE_MM) -> Array:
     """Return 0 below, 1 above, and a ramp of `width` mm about zero."""
     return np.asarray(np.clip(0.5 + distance / width, 0.0, 1.0), dtype=np.float32)
 
 
-def _paint(values: Array, hu: float, share: Array) -> None:
+def paint(values: Array, hu: float, share: Array) -> None:
     """Mix `hu` into `values` in place."""
     values += (np.float32(hu) - values) * share
 
 
-def _mixed(outside: Array, inside: Array, skin: Array) -> Array:
+def mixed(outside: Array, inside: Array, skin: Array, edge_mm: float = EDGE_MM) -> Array:
     """Return the two sides of the skin with partial volume between them."""
-    return np.asarray(outside + (inside - outside) * _step(-skin), dtype=np.float32)
+    return np.asarray(outside + (inside - outside) * step(-skin, edge_mm), dtype=np.float32)
 
 
 def _sampled(
@@ -323,5 +332,5 @@ def _set_teeth(
     points = voxels @ frame_from_voxel[:3].T
     near = ((points > low) & (points < high)).all(axis=-1)
     if near.any():
-        share = _step(-teeth_distance(teeth, points[near]).astype(np.float32))
+        share = step(-teeth_distance(teeth, points[near]).astype(np.float32))
         hu[near] += (np.float32(TOOTH_HU) - hu[near]) * share
