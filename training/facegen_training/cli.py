@@ -19,6 +19,7 @@ from facegen_training.commands.plan import plan
 from facegen_training.commands.prepare import prepare
 from facegen_training.commands.submit import submit
 from facegen_training.commands.sweep import sweep
+from facegen_training.commands.synthesize import synthesize
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -28,7 +29,7 @@ def _train() -> None:
     """Train FaceGen's networks."""
 
 
-for command in (prepare, atlas, fit, submit, sweep, evaluate, export, plan, benchmark):
+for command in (prepare, synthesize, atlas, fit, submit, sweep, evaluate, export, plan, benchmark):
     app.command()(command)
 
 
