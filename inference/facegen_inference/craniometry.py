@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
-from scipy.spatial import cKDTree
 
 from facegen_inference.atlas import load_atlas
 from facegen_inference.deformation import carried, deform
 from facegen_inference.errors import FrameUnsure, NoHeadFound
 from facegen_inference.frame import Frame
 from facegen_inference.head_pose import mean_skull
+from facegen_inference.landmark_rules import Bone, on_bone
 from facegen_inference.landmarks import Landmark, Landmarks
 from facegen_inference.progress import Progress, silent
 from facegen_inference.registration import (
@@ -34,28 +34,8 @@ from facegen_inference.volume import Grid, resample
 
 FRAME_CODES = ("po-L", "po-R", "or-L", "or-R")
 
-EXTREMES: dict[str, tuple[float, float, float]] = {
-    "g": (0, -1, 0),
-    "pg": (0, -1, 0),
-    "gn": (0, -1, -1),
-    "me": (0, 0, -1),
-    "op": (0, 1, 0),
-    "v": (0, 0, 1),
-    "zy-L": (1, 0, 0),
-    "zy-R": (-1, 0, 0),
-    "go-L": (0.5, 0.6, -0.7),
-    "go-R": (-0.5, 0.6, -0.7),
-    "rhi": (0, -1, -1),
-    "ans": (0, -1, 0),
-}
-"""Points defined as an extreme: the direction (frame) in which each is the farthest bone."""
-
 FOUND_MM = 5.0
 """A point with no bone within this distance of where it should be is inferred, not found."""
-REACH_MM = 6.0
-"""How far an extreme may be from where the deformed mean skull has it."""
-LONG_REACH_MM = {"rhi": 12.0}
-"""The same for points that the mean skull, averaged over coarse scans, has too near."""
 MEAN_SKULL_MM = 3.4
 """Residual of the rigid placement above which the frame is in doubt (see `_check_fit`)."""
 LEAST_EXPLAINED, LEAST_COVERED, LEAST_SCORE = 0.75, 0.40, 0.40
@@ -190,16 +170,46 @@ def _place(skull: Skull, frame_from_patient: NDArray[np.float64], progress: Prog
     codes = list(atlas.landmarks)
     start = np.array([atlas.landmarks[c] for c in codes])
     there = carried(start, field, field_grid)
-    surface = skull.mesh.vertices @ frame_from_patient[:3, :3].T + frame_from_patient[:3, 3]
-    tree = cKDTree(surface)
     voxel = atlas.grid.voxel_points(there).T
     scanned = map_coordinates(observed.astype(np.float32), voxel, order=1, mode="constant") > 0.5
+    back = patient_from_frame
+    about = {
+        code: (point @ back[:3, :3].T + back[:3, 3], bool(was_scanned))
+        for code, point, was_scanned in zip(codes, there, scanned, strict=True)
+    }
+    surface = skull.mesh.vertices
+    found = _on_bone({c: about[c] for c in FRAME_CODES}, surface, patient_from_frame)
+    level = _frankfurt_of(found)
+    rest = {c: p for c, p in about.items() if c not in FRAME_CODES}
+    found |= _on_bone(rest, surface, patient_from_frame if level is None else level)
+    return {code: found[code] for code in codes}
+
+
+def _on_bone(
+    about: dict[str, tuple[NDArray[np.float64], bool]],
+    surface: NDArray[np.float64],
+    patient_from_frame: NDArray[np.float64],
+) -> Landmarks:
+    """Move points to the bone by their definitions, whose directions are the frame's.
+
+    Parameters
+    ----------
+    about
+        Code → where the deformed mean skull has it, LPS mm, and whether it was scanned there.
+    surface
+        (N, 3) vertices of the bone's surface, LPS mm.
+    patient_from_frame
+        4×4, the axes in which extremes are meant.
+    """
+    m = np.linalg.inv(patient_from_frame)
+    bone = Bone(surface @ m[:3, :3].T + m[:3, 3])
     found: Landmarks = {}
-    for code, point, was_scanned in zip(codes, there, scanned, strict=True):
-        spot, gap = _on_bone(point, code, surface, tree)
-        bone_there = bool(was_scanned) and gap <= FOUND_MM
-        place = (spot if bone_there else point) @ patient_from_frame[:3, :3].T
-        x, y, z = (float(v) for v in place + patient_from_frame[:3, 3])
+    for code, (place, was_scanned) in about.items():
+        spot, gap = on_bone(code, m[:3, :3] @ place + m[:3, 3], bone)
+        bone_there = was_scanned and gap <= FOUND_MM
+        if bone_there:
+            place = patient_from_frame[:3, :3] @ spot + patient_from_frame[:3, 3]
+        x, y, z = (float(v) for v in place)
         confidence = float(np.exp(-((gap / FOUND_MM) ** 2))) if bone_there else 0.1
         found[code] = Landmark(
             code, (x, y, z), "automatic" if bone_there else "inferred", round(confidence, 3)
@@ -207,24 +217,18 @@ def _place(skull: Skull, frame_from_patient: NDArray[np.float64], progress: Prog
     return found
 
 
-def _on_bone(
-    point: NDArray[np.float64],
-    code: str,
-    surface: NDArray[np.float64],
-    tree: cKDTree,
-) -> tuple[NDArray[np.float64], float]:
-    """Return the bone surface point meant by a landmark, and how far bone is from `point`."""
-    gap, nearest = tree.query(point)
-    if code not in EXTREMES:
-        return surface[nearest], float(gap)
-    extreme, reach = EXTREMES[code], LONG_REACH_MM.get(code, REACH_MM)
-    near = surface[tree.query_ball_point(point, reach)]
-    if len(near) == 0:
-        return surface[nearest], float(gap)
-    direction = np.array(extreme) / np.linalg.norm(extreme)
-    offset = near - point
-    merit = offset @ direction - (offset**2).sum(axis=1) / (2 * reach)
-    return near[int(np.argmax(merit))], float(gap)
+def _frankfurt_of(landmarks: Landmarks) -> NDArray[np.float64] | None:
+    """Return patient_from_frame from the porions and orbitalia that were found, or None."""
+    points = _frame_points(landmarks)
+    return frankfurt(points) if _enough(points) else None
+
+
+def _frame_points(landmarks: Landmarks) -> dict[str, NDArray[np.float64]]:
+    return {
+        code: np.array(landmarks[code].position)
+        for code in FRAME_CODES
+        if code in landmarks and landmarks[code].provenance != "inferred"
+    }
 
 
 def _plane_residual(
@@ -272,11 +276,7 @@ def _check_fit(fit: HeadFit, landmarks: Landmarks) -> None:
 def _frame(fit: HeadFit, landmarks: Landmarks) -> Frame:
     registered = np.asarray(np.linalg.inv(fit.frame_from_patient), dtype=np.float64)
     confidence = round(min(1.0, fit.score / 0.6), 3)
-    points = {
-        code: np.array(landmarks[code].position)
-        for code in FRAME_CODES
-        if code in landmarks and landmarks[code].provenance != "inferred"
-    }
+    points = _frame_points(landmarks)
     if not _enough(points):
         return Frame(registered, "registration", fit.residual_mm, confidence)
     matrix = frankfurt(points)

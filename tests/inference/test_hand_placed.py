@@ -4,9 +4,11 @@ The points in ``hand_placed/`` were read off depth maps and slices of bone (250 
 in two rounds from different pictures, both recorded before any automatic point was seen.  The
 standard is the mean of the two rounds; how far the rounds lie apart is logged beside the errors.
 The rounds are minutes apart and the placer could recall the first: their agreement flatters it.
-Extremes (pogonion, menton, glabella) were read along the scanner's axes; two heads lie about 11
-degrees chin up in them: there pogonion and menton by hand are lower and farther back than they
-would be by the Frankfurt plane.
+Extremes (pogonion, gnathion, menton, glabella) were read along the scanner's axes; two heads lie
+about 11 degrees chin up in them: there pogonion and menton by hand are lower and farther back than
+they would be by the Frankfurt plane.  The standard is left as it was placed all the same: read
+anew along the hand's own Frankfurt axes, pogonion, gnathion and menton of the three scans would
+move by 0.3 to 2.6 mm and the pooled median from 2.55 to 2.54 mm.
 """
 
 from __future__ import annotations
@@ -113,21 +115,8 @@ def pooled_median(compared: dict[str, Comparison]) -> float:
     return float(np.median([e for c in compared.values() for e in c.errors().values()]))
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=True,
-    reason="measured 3.6 mm: mid-supraorbitals lie on the brow 4-7 mm above the rim, nasion on the "
-    "nasal bones in two scans, porions 3-5 mm beside the meatus in two, gonia too far inward; "
-    "pogonion by hand was read along the scanner's axes in two tilted heads (3.3 mm "
-    "even if those were perfect)",
-)
 def test_median_error_pooled(compared: dict[str, Comparison]) -> None:
     assert pooled_median(compared) <= 3.0, "\n".join(c.table(n) for n, c in compared.items())
-
-
-def test_median_error_has_not_grown(compared: dict[str, Comparison]) -> None:
-    """Guards what was reached while the limit above is not: half a millimetre of room."""
-    assert pooled_median(compared) <= 4.1, "\n".join(c.table(n) for n, c in compared.items())
 
 
 @pytest.mark.parametrize("name", SCANS)

@@ -85,7 +85,7 @@ def build_atlas(data: Dataset, out: Path, progress: Progress = silent) -> list[P
     mean = group_mean(data, rows, progress=part(progress, 0.0, 0.95))
     atlas, demo = finished(data, rows, mean)
     out.mkdir(parents=True, exist_ok=True)
-    return [_write(out / "atlas.npz", atlas), _write(out / "demo_head.npz", demo)]
+    return [write_arrays(out / "atlas.npz", atlas), write_arrays(out / "demo_head.npz", demo)]
 
 
 def finished(
@@ -206,7 +206,8 @@ def _stored(values: Array, low: float, high: float) -> NDArray[np.float16]:
     return np.asarray((steps * _STEP_MM).astype(np.float16))
 
 
-def _write(path: Path, arrays: dict[str, NDArray[np.generic]]) -> Path:
+def write_arrays(path: Path, arrays: dict[str, NDArray[np.generic]]) -> Path:
+    """Write a compressed ``.npz`` under a temporary name, then rename it; returns `path`."""
     temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
