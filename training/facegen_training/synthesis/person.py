@@ -36,7 +36,7 @@ FIRST_PREMOLAR = 3
 """Crowns from the midline back before metal occurs."""
 ROW = 14
 CROWN_STEP_MM = 1.0
-RAMUS = (33.0, -9.0, -52.0, -9.0)
+RAMUS = (28.0, -9.0, -52.0, -9.0)
 """Ramus of the mean head: beyond this |x|, below this z, between these y, frame mm; read off its
 sections, where the condyle has grown together with the skull base."""
 _SLAB = 16

@@ -1,7 +1,8 @@
 """A cohort of made heads on disk: one folder a person, and the list that ``prepare`` takes.
 
 Each person is made under a temporary name and renamed when complete, so a run that was killed goes
-on where it was.  What is made depends on seed, person and size alone.
+on where it was.  What is made depends on seed, person and size alone.  A worker needs at most about
+0.6 GB at 512×512×102 (measured), most of it for the model.
 """
 
 from __future__ import annotations
