@@ -7,17 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
-from scipy.ndimage import affine_transform
+from cohort_lab import write_nifti
 
 from facegen_inference.closest import ClosestOnSurface
-from facegen_inference.demo_head import head_volume, load_head_model
 from facegen_inference.errors import UserError
-from facegen_inference.scan import open_scan
 from facegen_inference.skin import skin_surface
-from facegen_training.cohort.cases import Case
+from facegen_inference.volume import Volume
+from facegen_training.cohort.find_scans import Candidate
 from facegen_training.evaluation.floors import coarsened, measure_floors
-from facegen_training.evaluation.people import people_to_score
+from facegen_training.evaluation.people import Subject, people_to_score
 from facegen_training.evaluation.protocol import HEADLINE
 from facegen_training.evaluation.report import Study, write_report
 from facegen_training.evaluation.score import (
@@ -29,30 +27,19 @@ from facegen_training.evaluation.score import (
     score_person,
 )
 
-SPACING_MM = 3.0
+
+def subject_of(name: str, path: Path) -> Subject:
+    return Subject(name, "lab", Candidate(path.name, path, path.name, (path,)), path.name)
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """A 3 mm copy of the demonstration head, in a file named like a person."""
-    volume = head_volume(load_head_model())
-    step = SPACING_MM / volume.spacing
-    count = tuple(int(n) for n in np.array(volume.array.shape) / step)
-    matrix = volume.patient_from_voxel @ np.diag([*step, 1.0])
-    array = affine_transform(
-        volume.array.astype(np.float32), step, output_shape=count, order=1, cval=-1000
-    )
-    image = sitk.GetImageFromArray(np.round(array).astype(np.int16))
-    image.SetSpacing((SPACING_MM,) * 3)
-    directions = matrix[:3, 2::-1] / SPACING_MM
-    image.SetDirection(directions.ravel().tolist())
-    image.SetOrigin(matrix[:3, 3].tolist())
+def head(head_3mm: Volume, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """The head in a file named like a person."""
     path = tmp_path_factory.mktemp("scans") / "Doe_Jane.nii.gz"
-    sitk.WriteImage(image, str(path))
-    return Case("p-1", path, "synthetic", "test")
+    return subject_of("p-1", write_nifti(head_3mm, path))
 
 
-def test_scores_once_reports_and_goes_on_where_it_was(head: Case, tmp_path: Path) -> None:
+def test_scores_once_reports_and_goes_on_where_it_was(head: Subject, tmp_path: Path) -> None:
     compared = contenders(["mean-face"], [])
     rows = score_people([head], [HEADLINE], compared, tmp_path / "work")
     assert rows[0]["person"] == "p-1"
@@ -74,7 +61,7 @@ def test_scores_once_reports_and_goes_on_where_it_was(head: Case, tmp_path: Path
 
 
 def test_a_claimed_person_is_left_alone_until_the_claim_is_stale(
-    head: Case, tmp_path: Path
+    head: Subject, tmp_path: Path
 ) -> None:
     compared = contenders(["mean-face"], [])
     lock = tmp_path / "p-1.lock"
@@ -92,13 +79,13 @@ def test_a_claimed_person_is_left_alone_until_the_claim_is_stale(
 def test_what_cannot_be_read_is_reported_without_its_name(tmp_path: Path) -> None:
     path = tmp_path / "Doe_John.nii.gz"
     path.write_bytes(b"no scan")
-    case = Case("p-2", path, "lab", "test")
+    case = subject_of("p-2", path)
     rows = score_people([case], [HEADLINE], contenders(["mean-face"], []), tmp_path / "work")
     assert rows[0]["failed"]
     assert "Doe" not in json.dumps(rows)
 
 
-def test_scores_of_another_model_are_not_taken(head: Case, tmp_path: Path) -> None:
+def test_scores_of_another_model_are_not_taken(head: Subject, tmp_path: Path) -> None:
     model = tmp_path / "other.onnx"
     model.write_bytes(b"one")
     first = score_file(tmp_path, head, HEADLINE, contenders([], [str(model)])[0])
@@ -130,8 +117,9 @@ def test_training_people_are_never_scored(tmp_path: Path) -> None:
         people_to_score(tmp_path, "train")
 
 
-def test_coarsening_keeps_the_head_where_it_is(head: Case, tmp_path: Path) -> None:
-    volume = open_scan(head.path).volume
+def test_coarsening_keeps_the_head_where_it_is(head: Subject, tmp_path: Path) -> None:
+    with head.scan() as scan:
+        volume = scan.volume
     assert volume is not None
     coarse = skin_surface(coarsened(volume, (6.0, 6.0, 6.0), None))
     found = ClosestOnSurface(skin_surface(volume)).query(coarse.vertices)

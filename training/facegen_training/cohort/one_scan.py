@@ -139,7 +139,7 @@ def prepare_candidate(task: tuple[Candidate, Plan]) -> list[Outcome]:
     if before is not None:
         return before
     outcomes, lasting = [], True
-    for single, error in _opened(candidate):
+    for single, error in opened(candidate):
         outcome, keeps = _outcome(single, error, plan)
         outcomes.append(outcome)
         lasting &= keeps
@@ -207,7 +207,7 @@ def _within(inner: Candidate, outer: Candidate, count: int) -> Candidate:
     return replace(inner, person=person, profile=outer.profile, part=outer.part, units=outer.units)
 
 
-def _opened(candidate: Candidate) -> Iterator[tuple[Candidate, UserError | None]]:
+def opened(candidate: Candidate) -> Iterator[tuple[Candidate, UserError | None]]:
     """Yield each scan of a candidate; with the reason where it cannot even be opened."""
     try:
         with _place_of(candidate) as found:
@@ -241,7 +241,7 @@ def _outcome(candidate: Candidate, error: UserError | None, plan: Plan) -> tuple
 
 def _prepared(name: str, person: str, candidate: Candidate, plan: Plan) -> Prepared:
     """Read, check, preprocess and write one scan."""
-    scan = _read(candidate)
+    scan = read_scan(candidate)
     volume = _volume(scan)
     skull = make_skull(volume)
     fit = locate(skull)[0]
@@ -262,7 +262,8 @@ def _prepared(name: str, person: str, candidate: Candidate, plan: Plan) -> Prepa
     )  # fmt: skip
 
 
-def _read(candidate: Candidate) -> Scan:
+def read_scan(candidate: Candidate) -> Scan:
+    """Read a candidate that is one scan."""
     if candidate.dicom is not None:
         return read_dicom(candidate.dicom.series, candidate.dicom, silent)
     return open_scan(candidate.path, candidate.series or None, candidate.units or None)

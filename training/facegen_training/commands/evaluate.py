@@ -12,8 +12,17 @@ from facegen_training.commands.console import progress_bar
 
 
 def evaluate(
-    scans: Annotated[Path, typer.Argument(help="Folder of the scans named in split.toml.")],
+    scans: Annotated[
+        Path, typer.Argument(help="The scans: the folder or list that prepare was given.")
+    ],
     out: Annotated[Path, typer.Option(help="Where validation.md and its plots go.")],
+    prepared: Annotated[
+        Path | None,
+        typer.Option(help="Manifest of your own cohort; the project's when left away."),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Key file that your own cohort was prepared with.")
+    ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(help="Model file to score, FILE or NAME=FILE; again for more."),
@@ -33,7 +42,7 @@ def evaluate(
     work: Annotated[
         Path | None, typer.Option(help="Where scores are kept; OUT/scores when left away.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes; 0 for one a core.")] = 0,
     notes: Annotated[
         Path | None, typer.Option(help="Markdown to put at the end of the report.")
     ] = None,
@@ -44,6 +53,7 @@ def evaluate(
     OUT/held-out.json for facegen-train export --held-out.
     """
     from facegen_inference.methods import METHODS
+    from facegen_training.cohort.pool import cores
     from facegen_training.evaluation.floors import measure_floors
     from facegen_training.evaluation.held_out import write_held_out
     from facegen_training.evaluation.people import people_to_score
@@ -56,10 +66,10 @@ def evaluate(
         if name not in CONDITIONS:
             raise UserError(f"There is no condition {name}.", f"Known: {', '.join(CONDITIONS)}.")
     compared = contenders(method or list(METHODS), model or [])
-    cases = people_to_score(scans, part, person)
+    cases = people_to_score(scans, part, person, (prepared, key) if prepared else None)
     folder = work or out / "scores"
     with progress_bar("scoring") as progress:
-        rows = score_people(cases, conditions, compared, folder, workers, progress)
+        rows = score_people(cases, conditions, compared, folder, workers or cores(), progress)
     study = Study(
         rows=rows,
         floors=measure_floors(cases, folder),

@@ -6,6 +6,7 @@ A sharp head is coarsened to larger voxels and measured against itself.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from scipy import ndimage
 
 from facegen_inference.compare import compare
 from facegen_inference.errors import UserError
-from facegen_inference.provenance import sha256_of
+from facegen_inference.face_region import region_definition
 from facegen_inference.reconstruct import prepare
-from facegen_inference.scan import open_scan
+from facegen_inference.scan import Scan
 from facegen_inference.skin import skin_level, skin_surface
 from facegen_inference.volume import AIR_HU, Grid, Volume, resample
-from facegen_training.cohort.cases import Case
 from facegen_training.cohort.dataset import write_json
+from facegen_training.evaluation.people import Subject
 from facegen_training.evaluation.protocol import PROTOCOL
 
 COARSE_MM = (3.0, 4.6, 4.6)
@@ -55,7 +56,7 @@ def coarsened(volume: Volume, spacing: tuple[float, float, float], cut: int | No
     return Volume(np.round(hu).astype(np.int16), matrix)
 
 
-def measure_floors(cases: list[Case], work: Path) -> Floors:
+def measure_floors(subjects: Sequence[Subject], work: Path) -> Floors:
     """Measure the first sharp head among the people against itself in each kind of voxel, once.
 
     Returns
@@ -63,24 +64,25 @@ def measure_floors(cases: list[Case], work: Path) -> Floors:
     Kind → skin level (HU) and distances (mm); empty where no head is sharp enough.
     """
     target = work / "floors.json"
-    for case in cases:
+    for subject in subjects:
         try:
-            scan = open_scan(case.path)
+            with subject.scan() as scan:
+                volume = scan.volume
         except UserError:
             continue  # said among the people that could not be scored
-        if scan.volume is None or max(scan.volume.spacing) > SHARP_MM:
+        if volume is None or max(volume.spacing) > SHARP_MM:
             continue
-        key = {"scan": sha256_of(case.path) if case.path.is_file() else "", "protocol": PROTOCOL}
+        key = {"person": subject.id, "protocol": PROTOCOL, "region": region_definition().version}
         known = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
         if known.get("key") != key:
-            known = {"key": key, "floors": _floors_of(scan.volume, scan)}
+            known = {"key": key, "floors": _floors_of(scan, volume)}
             write_json(target, known)
         floors: Floors = known["floors"]
         return floors
     return {}
 
 
-def _floors_of(volume: Volume, scan: Any) -> Floors:
+def _floors_of(scan: Scan, volume: Volume) -> Floors:
     truth = skin_surface(volume)
     prepared = prepare(scan)
     floors = {}

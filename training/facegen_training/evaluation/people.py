@@ -1,27 +1,165 @@
-"""Who is scored: the people of one part of the split."""
+"""Who is scored: the people of one part of the split, of the project's cohort or of a lab's own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from facegen_inference.errors import UserError
-from facegen_training.cohort.cases import Case, find_cases
+from facegen_inference.scan import Scan
+from facegen_training.cohort.cases import find_cases
+from facegen_training.cohort.dataset import read_dataset, read_manifest
+from facegen_training.cohort.find_scans import Candidate, find_places, survey
+from facegen_training.cohort.key import Key, read_key
+from facegen_training.cohort.one_scan import opened, read_scan
+from facegen_training.cohort.redact import without_names
 
 PARTS = ("test", "validation")
 
 
-def people_to_score(scans: Path, part: str, only: Sequence[str] | None = None) -> list[Case]:
-    """Return the people of a part of the split whose scans lie under a folder.
+@dataclass(frozen=True)
+class Subject:
+    """One scan to score.
+
+    Attributes
+    ----------
+    id
+        Its name in every file and message; of a lab's own scan a pseudonym.
+    source
+        Where it comes from.
+    candidate
+        Where it lies: itself, or the archive it is in.
+    label
+        Which of an archive's scans it is; the candidate's own otherwise.
+    """
+
+    id: str
+    source: str
+    candidate: Candidate
+    label: str
+
+    @contextmanager
+    def scan(self) -> Iterator[Scan]:
+        """Yield the scan, read; what it was unpacked to is there until the end.
+
+        Raises
+        ------
+        UserError
+            When it cannot be read; the sentence holds no name.
+        """
+        try:
+            for one, refused in opened(self.candidate):
+                if refused is not None:
+                    raise refused
+                if one.label == self.label:
+                    yield read_scan(one)
+                    return
+            raise UserError("The scan is no longer in its archive.", "Prepare the cohort again.")
+        except UserError as error:
+            raise UserError(without_names(error.message, self.candidate.secrets)) from error
+
+
+def shipped_people(scans: Path, part: str) -> list[Subject]:
+    """Return the people of a part of the project's own cohort; `scans` is a folder of them."""
+    return [
+        Subject(case.id, case.source, _file(case.path, case.id), case.path.name)
+        for case in find_cases(scans)
+        if case.part == part
+    ]
+
+
+def _file(path: Path, person: str) -> Candidate:
+    return Candidate(path.name, path, person, (path,))
+
+
+def own_people(scans: Path, manifest: Path, part: str, key: Path | None = None) -> list[Subject]:
+    """Return the people of a part of a lab's own cohort.
 
     Parameters
     ----------
     scans
-        Folder of the scans.
+        The cohort as ``facegen-train prepare`` was given it: folder or list.
+    manifest
+        What prepare printed.
+    part
+        Of the split beside the manifest.
+    key
+        The cohort's key file; see `facegen_training.cohort.key.find_key`.
+
+    Raises
+    ------
+    UserError
+        When the key is another, or a scan lies no longer where it was.
+    """
+    owner = read_key(key)
+    if owner.id != read_manifest(manifest).get("key_id"):
+        raise UserError(
+            "The key is not the one these people were prepared with.",
+            "Give that key with --key or in FACEGEN_KEY.",
+        )
+    data = read_dataset(manifest, key)
+    wanted = [data.people[row] for row in data.rows(part)]
+    labels = _labels(owner)
+    places = _places(scans, {labels[p.id] for p in wanted if p.id in labels})
+    found = []
+    for person in wanted:
+        label = labels.get(person.id, "")
+        if label not in places:
+            raise UserError(
+                f"The scan of {person.id} is not in this cohort.",
+                "Give evaluate the same folder or list as prepare.",
+            )
+        found.append(Subject(person.id, person.source, places[label], label))
+    return found
+
+
+def _labels(key: Key) -> dict[str, str]:
+    """Return pseudonym of a scan → where it lies, from the list beside the key."""
+    try:
+        with key.names.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return {row[1]: row[3] for row in csv.reader(file) if len(row) == 4}
+    except OSError as error:
+        raise UserError(
+            "The list of names beside the key is missing.", "Run facegen-train prepare again."
+        ) from error
+
+
+def _places(scans: Path, labels: set[str]) -> dict[str, Candidate]:
+    """Return label → the candidate that is it or holds it."""
+    places = find_places(scans)
+    candidates = list(places.candidates)
+    for folder, files in places.folders:
+        if any(label.startswith(f"{folder}/") for label in labels):
+            candidates += survey(folder, files)
+    return {
+        label: candidate
+        for label in labels
+        for candidate in candidates
+        if label == candidate.label or label.startswith(f"{candidate.label}/")
+    }
+
+
+def people_to_score(
+    scans: Path,
+    part: str,
+    only: Sequence[str] | None = None,
+    prepared: tuple[Path, Path | None] | None = None,
+) -> list[Subject]:
+    """Return the people of a part of the split.
+
+    Parameters
+    ----------
+    scans
+        Folder of scans, or a lab's list.
     part
         ``test`` or ``validation``: whoever was trained on cannot be scored.
     only
         Names to keep; everyone when left away.
+    prepared
+        Manifest and key file of a lab's own cohort; the project's cohort when left away.
 
     Raises
     ------
@@ -33,11 +171,14 @@ def people_to_score(scans: Path, part: str, only: Sequence[str] | None = None) -
             f"People of the part {part} cannot be scored.",
             f"Score {' or '.join(PARTS)}: people that nothing was fitted to.",
         )
-    cases = [case for case in find_cases(scans) if case.part == part]
-    missing = sorted(set(only or ()) - {case.id for case in cases})
+    if prepared is None:
+        subjects = shipped_people(scans, part)
+    else:
+        subjects = own_people(scans, prepared[0], part, prepared[1])
+    missing = sorted(set(only or ()) - {subject.id for subject in subjects})
     if missing:
         raise UserError(f"{missing[0]} is not in the part {part}.", "Check the names.")
-    cases = [case for case in cases if not only or case.id in only]
-    if not cases:
+    subjects = [subject for subject in subjects if not only or subject.id in only]
+    if not subjects:
         raise UserError(f"Nobody is in the part {part}.", "Prepare people with a test part first.")
-    return cases
+    return subjects

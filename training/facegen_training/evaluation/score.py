@@ -11,11 +11,10 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +32,13 @@ from facegen_inference.network import default_model
 from facegen_inference.progress import Progress, silent
 from facegen_inference.provenance import sha256_of
 from facegen_inference.reconstruct import Prepared, Request, prepare, reconstruct
-from facegen_inference.scan import open_scan
+from facegen_inference.scan import Scan
 from facegen_inference.skin import partial_volume_percent, skin_level, skin_surface
 from facegen_inference.surface import isosurface, largest_piece
-from facegen_training.cohort.cases import Case
 from facegen_training.cohort.dataset import write_json
+from facegen_training.cohort.pool import worker_pool
+from facegen_training.cohort.redact import without_names
+from facegen_training.evaluation.people import Subject
 from facegen_training.evaluation.protocol import CONDITIONS, HEADLINE, PROTOCOL
 
 Row = dict[str, Any]
@@ -153,9 +154,9 @@ def error_map(face: Mesh, truth: ClosestOnSurface, prepared: Prepared) -> NDArra
 class Person:
     """One person's scan, true skin and frame, each made when first needed."""
 
-    def __init__(self, case: Case) -> None:
-        self.case = case
-        self.scan = open_scan(case.path)
+    def __init__(self, subject: Subject, scan: Scan) -> None:
+        self.subject = subject
+        self.scan = scan
         if self.scan.volume is None:
             raise UserError(
                 "A mesh of bone has no skin to score against.", "Score CTs that show the face."
@@ -175,7 +176,7 @@ class Person:
 def score(person: Person, condition: str, contender: Contender) -> Row:
     """Return the score of one method on one person, or the sentence why there is none."""
     started = time.perf_counter()
-    row = _about(person.case, condition, contender)
+    row = _about(person.subject, condition, contender)
     row["voxel_mm"] = [round(float(s), 2) for s in person.volume.spacing]
     try:
         prepared = person.prepared(condition)
@@ -190,7 +191,7 @@ def score(person: Person, condition: str, contender: Contender) -> Row:
         own = person.prepared(HEADLINE)
         result = compare(face.mesh, person.skin, own.frame, own.landmarks)
     except UserError as error:
-        return {**row, "failed": _redacted(error, person.case)}
+        return {**row, "failed": without_names(error.message, person.subject.candidate.secrets)}
     if condition == HEADLINE:
         truth = ClosestOnSurface(person.skin.kept(_near(person.skin, face.mesh)))
         missed = error_map(face.mesh, truth, own)
@@ -205,18 +206,13 @@ def score(person: Person, condition: str, contender: Contender) -> Row:
     }
 
 
-def _about(case: Case, condition: str, contender: Contender) -> Row:
+def _about(subject: Subject, condition: str, contender: Contender) -> Row:
     return {
-        "person": case.id,
-        "source": case.source,
+        "person": subject.id,
+        "source": subject.source,
         "condition": condition,
         "method": contender.name,
     }
-
-
-def _redacted(error: UserError, case: Case) -> str:
-    """Return an error's sentence without the scan's file name: it may name a person."""
-    return error.message.replace(str(case.path), case.id).replace(case.path.name, case.id)
 
 
 def _near(mesh: Mesh, other: Mesh) -> NDArray[np.bool_]:
@@ -225,45 +221,45 @@ def _near(mesh: Mesh, other: Mesh) -> NDArray[np.bool_]:
     return np.asarray(((mesh.vertices > low) & (mesh.vertices < high)).all(axis=1))
 
 
-def score_file(work: Path, case: Case, condition: str, contender: Contender) -> Path:
+def score_file(work: Path, subject: Subject, condition: str, contender: Contender) -> Path:
     """Return where one score lies."""
     digest = hashlib.sha256(json.dumps(contender.key, sort_keys=True).encode()).hexdigest()[:8]
-    return work / f"{case.id}-{condition}-{contender.name}-{digest}.json"
+    return work / f"{subject.id}-{condition}-{contender.name}-{digest}.json"
 
 
 def score_person(
-    case: Case, conditions: Sequence[str], compared: Sequence[Contender], work: Path
+    subject: Subject, conditions: Sequence[str], compared: Sequence[Contender], work: Path
 ) -> str:
     """Score what is not yet scored of one person; return a line about it."""
     jobs = [
         (condition, one, path)
         for condition in conditions
         for one in compared
-        if not (path := score_file(work, case, condition, one)).exists()
+        if not (path := score_file(work, subject, condition, one)).exists()
     ]
     if not jobs:
-        return f"{case.id}: already scored"
-    with claimed(work / f"{case.id}.lock") as mine:
+        return f"{subject.id}: already scored"
+    with claimed(work / f"{subject.id}.lock") as mine:
         if not mine:
-            return f"{case.id}: another run has it"
+            return f"{subject.id}: another run has it"
         said = []
         try:
-            person = Person(case)
+            with subject.scan() as scan:
+                person = Person(subject, scan)
         except UserError as error:
-            reason = _redacted(error, case)
             for condition, one, path in jobs:
-                write_json(path, {**_about(case, condition, one), "failed": reason})
-            return f"{case.id}: {reason}"
+                write_json(path, {**_about(subject, condition, one), "failed": error.message})
+            return f"{subject.id}: {error.message}"
         for condition, one, path in jobs:
             row = score(person, condition, one)
             write_json(path, row)
             text = row["failed"] if "failed" in row else f"{row['closest']['mean']:.2f} mm"
             said.append(f"{condition} {one.name} {text}")
-    return f"{case.id}: " + "; ".join(said)
+    return f"{subject.id}: " + "; ".join(said)
 
 
 def score_people(
-    cases: Sequence[Case],
+    subjects: Sequence[Subject],
     conditions: Sequence[str],
     compared: Sequence[Contender],
     work: Path,
@@ -278,20 +274,25 @@ def score_people(
         When the work folder cannot be written.
     """
     work.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(score_person, case, conditions, compared, work) for case in cases]
+    with worker_pool(workers) as pool:
+        jobs = [
+            pool.submit(score_person, subject, conditions, compared, work) for subject in subjects
+        ]
         for number, job in enumerate(as_completed(jobs), start=1):
             progress(number / len(jobs), job.result())
-    return read_scores(cases, conditions, compared, work)
+    return read_scores(subjects, conditions, compared, work)
 
 
 def read_scores(
-    cases: Sequence[Case], conditions: Sequence[str], compared: Sequence[Contender], work: Path
+    subjects: Sequence[Subject],
+    conditions: Sequence[str],
+    compared: Sequence[Contender],
+    work: Path,
 ) -> list[Row]:
     """Return the scores that are there."""
     paths = [
-        score_file(work, case, condition, one)
-        for case in cases
+        score_file(work, subject, condition, one)
+        for subject in subjects
         for condition in conditions
         for one in compared
     ]
