@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from torch import distributed
 
 from facegen_inference.errors import UserError
 from facegen_training.cohort.dataset import Dataset
@@ -29,7 +28,7 @@ from facegen_training.fitting.checkpoint import (
     sweep_up,
 )
 from facegen_training.fitting.config import Config, FitConfig
-from facegen_training.fitting.launch import launch, lost_ranks_named, numerics
+from facegen_training.fitting.launch import end_ranks, launch, lost_ranks_named, numerics
 from facegen_training.fitting.loader import Loader, Share
 from facegen_training.fitting.pictures import face_picture
 from facegen_training.fitting.players import Average, Player, set_up
@@ -112,18 +111,22 @@ def fit(data: Dataset, run: Path, config: Config, aids: Aids | None = None) -> P
     with numerics(config.fit):
         fabric = launch(config.fit)
         with lost_ranks_named(fabric):
-            training = _set_up(fabric, data, run, config, aids)
-            try:
-                folder = _train(training, aids.stop)
-            finally:
-                training.loader.close()
-                if training.record is not None:
-                    training.record.close()
-            fabric.barrier()
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.destroy_process_group()
+            folder = _fit(fabric, data, run, config, aids)
+        end_ranks()
     if aids.stop.acted and fabric.is_global_zero:
         aids.stop.on_stop()
+    return folder
+
+
+def _fit(fabric: Fabric, data: Dataset, run: Path, config: Config, aids: Aids) -> Path:
+    training = _set_up(fabric, data, run, config, aids)
+    try:
+        folder = _train(training, aids.stop)
+    finally:
+        training.loader.close()
+        if training.record is not None:
+            training.record.close()
+    fabric.barrier()
     return folder
 
 

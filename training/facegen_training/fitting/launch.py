@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Iterator
@@ -78,6 +79,16 @@ def ranks(config: FitConfig) -> tuple[int, int]:
     return devices or max(1, torch.cuda.device_count()), nodes
 
 
+def end_ranks() -> None:
+    """Part from the other ranks; what was wrapped for them must be out of use.
+
+    It is collected first: were it to go after the group of processes it would wait for ever.
+    """
+    gc.collect()
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 @contextmanager
 def numerics(config: FitConfig) -> Iterator[None]:
     """Set what torch keeps for the whole process, and set it back at the end."""
@@ -95,7 +106,10 @@ def numerics(config: FitConfig) -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(fixed)
     try:
-        yield
+        with warnings.catch_warnings():
+            # Of an output that is a slice: nothing here changes one in place.
+            warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
+            yield
     finally:
         torch.set_float32_matmul_precision(before[0])
         cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = before[1]
@@ -111,11 +125,17 @@ def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
 
 
 def children(module: nn.Module) -> list[nn.Module]:
-    """Return a module's children that have weights; a list's members count as children."""
+    """Return a module's children that have weights.
+
+    A list's members count as children, and so do those of an only child.
+    """
     found: list[nn.Module] = []
     for child in module.children():
         found.extend(children(child) if isinstance(child, nn.ModuleList) else [child])
-    return [child for child in found if any(True for _ in child.parameters())]
+    found = [child for child in found if any(True for _ in child.parameters())]
+    if len(found) == 1 and any(True for _ in found[0].children()):
+        return children(found[0])
+    return found
 
 
 @contextmanager
