@@ -54,9 +54,10 @@ def start_run(
             f"Give another run folder, or the settings in its {RUN}.",
             differing=_differing(_compared(before), _compared(settings)),
         )
-    if before != settings:
+    path = run / RUN
+    if before is None or json.loads(path.read_text(encoding="utf-8")) != settings:
         run.mkdir(parents=True, exist_ok=True)
-        write_json(run / RUN, settings)
+        write_json(path, settings)
     return settings
 
 
