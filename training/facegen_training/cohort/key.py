@@ -12,6 +12,7 @@ import os
 import secrets
 import stat
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -142,13 +143,13 @@ def _make(place: Path) -> None:
             file.write(secrets.token_hex(_BYTES) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, place)
-    except FileExistsError:
-        return
+        with suppress(FileExistsError):  # another process was faster: its key counts
+            os.link(temporary, place)
     except OSError as error:
         raise OutputError(
             f"The key file cannot be made: {error.strerror or error}.",
             "Name another place for it with --key.",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

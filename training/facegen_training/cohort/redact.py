@@ -68,18 +68,20 @@ def without_names(sentence: str, known: Iterable[str] = ()) -> str:
         sentence = re.sub(re.escape(text), f" {GAP} ", sentence, flags=re.IGNORECASE)
     kept: list[str] = []
     for token in sentence.split():
+        if token == GAP and kept and kept[-1] == GAP:
+            continue
         if _harmless(token):
             kept.append(token)
-        elif kept and kept[-1].startswith(GAP):
+        elif kept and kept[-1] == GAP:
             kept[-1] = GAP + _ending(token)
         else:
             kept.append(GAP + _ending(token))
-    return " ".join(kept)
+    return re.sub(r" ([.,;:!?])(?= |$)", r"\1", " ".join(kept))
 
 
 def _harmless(token: str) -> bool:
     core = token.strip(_EDGES)
-    if not core or _NUMBER.fullmatch(core):
+    if not any(sign.isalnum() for sign in core) or _NUMBER.fullmatch(core):
         return True
     return bool(_WORD.fullmatch(core)) and core.casefold() in vocabulary()
 

@@ -1,0 +1,291 @@
+"""A lab's own scans, prepared by the command itself in a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cohort_lab import PLANTED, stretched, write_dicom, write_nifti
+
+from facegen_inference.errors import OutputError, UserError
+from facegen_inference.preprocess import PreprocessSpec, preprocess
+from facegen_inference.scan import open_scan
+from facegen_inference.skull import make_skull
+from facegen_inference.volume import Volume
+from facegen_training.cohort.dataset import read_dataset
+from facegen_training.cohort.key import Key, read_key, read_or_make_key
+from facegen_training.cohort.prepare import fields_of
+from facegen_training.cohort.prepare_cohort import Wishes, prepare_cohort
+
+COMMAND = "from facegen_training.cli import main; main()"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of the command left and said."""
+
+    out: Path
+    key: Key
+    said: str
+    manifest: Path
+
+    @property
+    def data(self) -> dict:  # type: ignore[type-arg]
+        return json.loads(self.manifest.read_text(encoding="utf-8"))
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", COMMAND, "prepare", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def prepared(lab: Path, spec_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    room = tmp_path_factory.mktemp("prepared")
+    words = ["--spec", spec_file, "--key", room / "lab.key", "--workers", 2, "--test", 0.34]
+    done = command(lab, "--out", room / "out", *words)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    return Run(room / "out", read_key(room / "lab.key"), said, Path(done.stdout.strip()))
+
+
+def test_every_scan_is_prepared_or_refused_with_its_reason(prepared: Run) -> None:
+    data = prepared.data
+    assert len(data["people"]) == 3
+    reasons = sorted(data["failed"].values())
+    assert len(reasons) == 4
+    for reason, words in zip(
+        reasons,
+        (
+            "It is a scan of kind MR",
+            "The face was removed",
+            "does not hold Hounsfield",
+            "cut short",
+        ),
+        strict=True,
+    ):
+        assert words in reason
+    assert all(f"{scan}: {reason}" in prepared.said for scan, reason in data["failed"].items())
+
+
+def test_no_name_is_left_in_anything_written_or_said(prepared: Run, lab: Path) -> None:
+    files = [path for path in prepared.out.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".b2nd", ".jpg", ".json", ".html"}
+    texts = {str(path.relative_to(prepared.out)): path.read_bytes() for path in files}
+    texts["names of files"] = "\n".join(str(p.relative_to(prepared.out)) for p in files).encode()
+    texts["said"] = prepared.said.encode()
+    needles = {*PLANTED, *(n for p in lab.rglob("*") for n in p.relative_to(lab).parts)}
+    needles -= {"volumes", "study"}
+    for name, text in texts.items():
+        for needle in needles:
+            for form in (needle.encode(), needle.encode("utf-16-le")):
+                assert form.lower() not in text.lower(), f"{needle} in {name}"
+    assert prepared.key.secret.hex().encode() not in b"".join(texts.values())
+
+
+def test_the_list_beside_the_key_says_who_is_who(prepared: Run) -> None:
+    with prepared.key.names.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    data = prepared.data
+    assert {row["scan"] for row in rows} == {p["id"] for p in data["people"]} | set(data["failed"])
+    by_person = {row["person"]: row for row in rows}
+    assert by_person["MRN-471183"]["pseudonym"] == prepared.key.person("MRN-471183")
+    assert by_person["MRN-998877"]["place"].startswith("Featherstonehaugh 19500312.zip/")
+    assert prepared.key.names.stat().st_mode & 0o077 == 0
+
+
+def test_the_fields_are_those_the_workstation_would_make(
+    prepared: Run, lab: Path, spec: PreprocessSpec
+) -> None:
+    data = read_dataset(prepared.manifest)
+    person = prepared.key.person("Wollstonecraft_Ermintrude")
+    row = next(n for n, p in enumerate(data.people) if p.person == person)
+    scan = open_scan(lab / "volumes" / "Wollstonecraft_Ermintrude.nii.gz")
+    assert scan.volume is not None
+    expected, frame = fields_of(scan.volume, spec)
+    assert (data.array(row) == expected).all()
+    skull = make_skull(scan.volume)
+    seen = preprocess(skull, frame, spec)
+    assert abs(data.fields(row)[:2].numpy() - seen).max() < 0.006, "stored in hundredths of a mm"
+    assert data.spec == spec
+
+
+def test_the_split_is_stored_by_person(prepared: Run) -> None:
+    split = json.loads((prepared.manifest.parent / "split.json").read_text(encoding="utf-8"))
+    people = {p["person"]: p["part"] for p in prepared.data["people"]}
+    assert split["parts"] == people
+    assert sorted(people.values()) == ["test", "train", "train"]
+
+
+def test_the_sheet_shows_everyone_without_a_network(prepared: Run) -> None:
+    page = (prepared.manifest.parent / "contact.html").read_text(encoding="utf-8")
+    data = prepared.data
+    assert page.count("data:image/jpeg;base64,") == 3
+    for name in [p["id"] for p in data["people"]] + list(data["failed"]):
+        assert name in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert "prefers-color-scheme: dark" in page
+    assert "<script" not in page
+
+
+def test_a_second_run_does_nothing_anew_and_ends_the_same(
+    prepared: Run, lab: Path, spec_file: Path
+) -> None:
+    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in prepared.out.rglob("p-*")}
+    manifest = prepared.manifest.read_bytes()
+    words = ["--spec", spec_file, "--key", prepared.key.path, "--workers", 1, "--test", 0.34]
+    done = command(lab, "--out", prepared.out, *words)
+    assert done.returncode == 0, done.stderr
+    assert prepared.manifest.read_bytes() == manifest
+    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in prepared.out.rglob("p-*")} == before
+
+
+def test_another_key_is_refused(prepared: Run, lab: Path, spec_file: Path, tmp_path: Path) -> None:
+    done = command(lab, "--out", prepared.out, "--spec", spec_file, "--key", tmp_path / "other.key")
+    assert done.returncode == 2
+    assert "The key is not the one these people were prepared with." in done.stderr
+
+
+def test_excluded_people_go_and_new_ones_join_without_moving_others(
+    prepared: Run, head: Volume, spec: PreprocessSpec, lab: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(prepared.out, out)
+    cohort = tmp_path / "cohort"
+    (cohort / "volumes").mkdir(parents=True)
+    name = "volumes/Wollstonecraft_Ermintrude.nii.gz"
+    shutil.copy2(lab / name, cohort / name)
+    write_nifti(stretched(head, 1.0, 0.93), cohort / "volumes" / "sub-07_ses-1_ct.nii.gz")
+    write_nifti(stretched(head, 1.005, 0.93), cohort / "volumes" / "sub-07_ses-2_ct.nii.gz")
+    before = {p["person"]: p["part"] for p in prepared.data["people"]}
+    gone = prepared.key.scan(prepared.key.person("sub-07"), "volumes/sub-07_ses-2_ct.nii.gz")
+    wishes = Wishes(spec, workers=1)
+    prepare_cohort(cohort, out, prepared.key, wishes)
+    folder = prepared.manifest.parent.name
+    (out / folder / "exclude.txt").write_text(f"{gone}, blurred\n", encoding="utf-8")
+    result = prepare_cohort(cohort, out, prepared.key, wishes)
+    data = json.loads(result.manifest.read_text(encoding="utf-8"))
+    assert [p["id"] for p in data["excluded"]] == [gone]
+    parts = {p["person"]: p["part"] for p in data["people"]}
+    assert set(parts) == {prepared.key.person(n) for n in ("sub-07", "Wollstonecraft_Ermintrude")}
+    split = json.loads((out / folder / "split.json").read_text(encoding="utf-8"))["parts"]
+    assert {p: split[p] for p in before} == before
+    assert len(result.left) == 4, "arrays and pictures of the two who are not in this cohort"
+    assert gone in result.sheet.read_text(encoding="utf-8")
+
+
+def test_an_encrypted_cohort_leaves_no_face_in_plain_text(
+    lab: Path, spec: PreprocessSpec, key: Key, tmp_path: Path
+) -> None:
+    cohort = tmp_path / "cohort"
+    name = "Wollstonecraft_Ermintrude.nii.gz"
+    cohort.mkdir()
+    shutil.copy2(lab / "volumes" / name, cohort / name)
+    out = tmp_path / "out"
+    plain = prepare_cohort(cohort, out, key, Wishes(spec))
+    first = read_dataset(plain.manifest).array(0)
+    result = prepare_cohort(cohort, out, key, Wishes(spec, encrypt=True))
+    kinds = {"".join(path.suffixes) for path in out.rglob("*") if path.is_file()}
+    assert kinds == {".b2nd.aes", ".jpg.aes", ".json"}
+    assert result.sheet.parent == key.path.parent
+    assert b"data:image/jpeg" in result.sheet.read_bytes()
+    again = prepare_cohort(cohort, out, key, Wishes(spec))
+    assert json.loads(again.manifest.read_text(encoding="utf-8"))["encrypted"] is True
+    second = read_dataset(again.manifest, key.path).array(0)
+    assert (first == second).all()
+
+
+def test_a_list_says_who_and_duplicates_stand_on_one_side(
+    lab: Path, head: Volume, spec: PreprocessSpec, key: Key, tmp_path: Path
+) -> None:
+    name = "Wollstonecraft_Ermintrude.nii.gz"
+    shutil.copy2(lab / "volumes" / name, tmp_path / "one.nii.gz")
+    shutil.copy2(lab / "volumes" / name, tmp_path / "two.nii.gz")
+    write_dicom(head, tmp_path / "three", "Quixworth^Zebulon", "MRN-471183")
+    (tmp_path / "list.csv").write_text(
+        "scan,person,part,sex,age\none.nii.gz,Anna Aal,train,female,41\n"
+        "two.nii.gz,Bert Bee,test,,\nthree,Anna Aal,,,\nmissing.nii,Carl,,,\n",
+        encoding="utf-8",
+    )
+    result = prepare_cohort(tmp_path / "list.csv", tmp_path / "out", key, Wishes(spec))
+    data = json.loads(result.manifest.read_text(encoding="utf-8"))
+    people = {p["person"]: p for p in data["people"]}
+    assert {p["part"] for p in people.values()} == {"test"}
+    assert "the same file" in " ".join(people[key.person("Bert Bee")]["flags"])
+    assert any("moved from train to test" in warning for warning in result.warnings)
+    anna = next(p for p in data["people"] if p["profile"])
+    assert anna["profile"] == {"sex": "female", "age": 41.0}
+    assert len([p for p in data["people"] if p["person"] == key.person("Anna Aal")]) == 2
+    assert list(data["failed"].values()) == ["There is nothing at …. Check the name."]
+    assert key.person("Carl") in next(iter(data["failed"]))
+
+
+def _prepare(cohort: Path, tmp_path: Path, **wishes: object) -> None:
+    key = read_or_make_key(tmp_path / "k" / "lab.key", tmp_path / "out")
+    prepare_cohort(cohort, tmp_path / "out", key, Wishes(**wishes))  # type: ignore[arg-type]
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "readme.txt").write_text("nothing here")
+    with pytest.raises(UserError, match="There is no scan in the cohort"):
+        _prepare(tmp_path / "empty", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("missing", "is not there"), ("scan.nii", "neither a folder nor a list")]
+)
+def test_what_is_no_cohort_is_refused(tmp_path: Path, name: str, sentence: str) -> None:
+    (tmp_path / "scan.nii").write_bytes(b"")
+    with pytest.raises(UserError, match=sentence):
+        _prepare(tmp_path / name, tmp_path)
+
+
+def test_own_data_do_not_pass_for_cleared_ones(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(UserError, match="OpenKBP is a source on the list"):
+        _prepare(tmp_path / "in", tmp_path, source="OpenKBP")
+
+
+def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OutputError, match="cannot be written"):
+        _prepare(tmp_path / "in", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "nothing to prepare"),
+        (("in", "--out", "out", "--spec", "none.json"), "input grid cannot be read"),
+        (("in", "--out", "out", "--retain-until", "soon"), "is no date"),
+        (("in", "--out", "out", "--retain-until", "2001-01-01"), "lies in the past"),
+        (("in", "--out", "out", "--part", "train"), "goes with --shipped only"),
+        (("in", "--out", "out", "--key", "out/lab.key"), "among what it protects"),
+        (("in", "--out", "out", "--workers", "-1"), "fewer than no workers"),
+        (("--wipe", "."), "Nothing was prepared"),
+    ],
+)
+def test_a_wrong_command_ends_with_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], sentence: str
+) -> None:
+    from typer.testing import CliRunner
+
+    from facegen_training.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["prepare", *words])
+    assert isinstance(result.exception, UserError)
+    assert sentence in str(result.exception)
