@@ -1,4 +1,4 @@
-"""The whole line on a real Slurm: fit on two ranks, the time limit, requeue, export, a face."""
+"""The whole line on a real Slurm: prepare, fit on two ranks, the limit, requeue, export, a face."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import SimpleITK
 
 from facegen_inference.demo_head import head_volume, load_head_model
+from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.volume import AIR_HU, Grid, resample, sitk_image
 
 SETTINGS = """
@@ -53,9 +55,28 @@ def write_scan(path: Path) -> None:
     SimpleITK.WriteImage(sitk_image(np.round(array).astype(np.int16), matrix), str(path))
 
 
-def test_from_a_fit_that_is_stopped_and_goes_on_to_a_face(
-    slurm: Any, program: Any, manifest: Path, machine_file: Path, tmp_path: Path
+def prepared(slurm: Any, program: Any, machine_file: Path, folder: Path) -> Path:
+    """Prepare eight synthetic heads in a job, and return the manifest."""
+    program("facegen-train", "synthesize", "--out", folder / "scans", "--people", 8,
+            "--size", "72x72x72", "--spacing", "4x4", "--format", "nifti")  # fmt: skip
+    spec = folder / "spec.json"
+    spec.write_text(PreprocessSpec(shape=(32, 28, 24), spacing_mm=8.0).to_json())
+    said = program("facegen-train", "submit", "--machine", machine_file, "--gpus", 1, "--hours",
+                   0.2, "--logs", folder, "--", "prepare", folder / "scans" / "cohort.csv",
+                   "--out", folder / "people", "--key", folder / "cohort.key",
+                   "--spec", spec)  # fmt: skip
+    slurm.wait(int(said.split()[1]), "COMPLETED", seconds=180)
+    (manifest,) = (folder / "people").glob("*/manifest.json")
+    people = json.loads(manifest.read_text())["people"]
+    assert len(people) == 8
+    return Path(manifest)
+
+
+@pytest.mark.timeout(600)  # two cores share two fits of two ranks each
+def test_from_scans_through_a_fit_that_is_stopped_and_goes_on_to_a_face(
+    slurm: Any, program: Any, machine_file: Path, tmp_path: Path
 ) -> None:
+    manifest = prepared(slurm, program, machine_file, tmp_path / "cohort")
     settings = tmp_path / "settings.toml"
     settings.write_text(SETTINGS)
     jobs = {}
