@@ -33,7 +33,7 @@ from facegen_training.cohort.dataset import Dataset
 from facegen_training.cohort.sources import cleared_sources
 from facegen_training.fitting.checkpoint import load_checkpoint
 from facegen_training.fitting.run_folder import config_of_run
-from facegen_training.fitting.start import TRAINING_KEY, digest_of
+from facegen_training.fitting.start import HALF, TRAINING_KEY, digest_of
 from facegen_training.half_precision import store_in_half
 from facegen_training.networks.learner import FaceNetwork, Learner
 from facegen_training.networks.registry import build_learner
@@ -262,6 +262,7 @@ def _write(trained: Trained, card: ModelCard, path: Path, half: bool) -> None:
     _forget_where(model)
     if half:
         store_in_half(model)
+    _keep_by_name(model, network.state_dict())
     texts = {
         SPEC_KEY: spec.to_json(),
         CARD_KEY: card.to_json(),
@@ -280,6 +281,14 @@ def _forget_where(model: onnx.ModelProto) -> None:
     for tensor in graph.initializer:
         tensor.ClearField("metadata_props")
         tensor.ClearField("doc_string")
+
+
+def _keep_by_name(model: onnx.ModelProto, state: dict[str, torch.Tensor]) -> None:
+    """Put back the small tensors that the exporter folded away: fine-tuning reads them by name."""
+    there = {tensor.name.removesuffix(HALF) for tensor in model.graph.initializer}
+    for name, values in state.items():
+        if name not in there:
+            model.graph.initializer.append(onnx.numpy_helper.from_array(values.numpy(), name))
 
 
 @torch.no_grad()

@@ -28,8 +28,8 @@ def as_version_1(run: Path) -> Path:
     config = data["config"]
     for name in ("network", "depthmap", "pix2pix3d"):
         del config[name]
-    known = ("steps", "batch", "learning_rate", "weight_decay", "warmup_steps", "seed",
-             "average", "spread_weight", "band_mm", "checkpoint_every", "validate_every", "threads")  # fmt: skip
+    known = {"steps", "batch", "learning_rate", "weight_decay", "warmup_steps", "seed", "average"}
+    known |= {"spread_weight", "band_mm", "checkpoint_every", "validate_every", "threads"}
     config["fit"] = {name: config["fit"][name] for name in known}
     old = {"config": config, "spec": data["spec"], "manifest_sha256": data["manifest_sha256"]}
     (run / "run.json").write_text(json.dumps(old))

@@ -1,0 +1,177 @@
+"""Fine-tuning: a run that begins from a model file or from another run's checkpoint."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from egg_heads import synthesize
+from safetensors.torch import load_file
+
+from facegen_inference.card import Calibration
+from facegen_inference.errors import UserError
+from facegen_inference.network import default_model, open_model
+from facegen_inference.preprocess import PreprocessSpec
+from facegen_inference.provenance import sha256_of
+from facegen_training.cohort.dataset import Dataset, read_dataset
+from facegen_training.export import compare, export, make_card, trained_of_run
+from facegen_training.fitting.calibrate import calibrate
+from facegen_training.fitting.config import Config, config_from_data
+from facegen_training.fitting.fit import Aids, fit
+from facegen_training.networks.linear_file import load_linear
+
+
+@pytest.fixture
+def others(people: Dataset, tmp_path: Path) -> Dataset:
+    """Other people on the same grid, none of them in the part validation."""
+    data = read_dataset(synthesize(tmp_path / "others", people.spec, people=8, seed=5))
+    kept = tuple(p if p.part != "validation" else replace(p, part="test") for p in data.people)
+    return replace(data, people=kept)
+
+
+@pytest.fixture
+def one_step(tiny: Config) -> Config:
+    return replace(tiny, fit=replace(tiny.fit, steps=1, batch=1, tensorboard=False))
+
+
+def exported(data: Dataset, checkpoint: Path, out: Path, half: bool = False) -> Path:
+    trained = trained_of_run(data, checkpoint)
+    trained.network.offset_mm += 0.123456
+    bands = Calibration(
+        factor50=1, factor90=1, people=1, note="none", offset_mm=round(trained.network.offset_mm, 3)
+    )
+    card = make_card(data, trained, "tiny", "0.0.1", False, (), "Not measured.", bands)
+    examples = np.stack([data.fields(0)[:2].numpy()])
+    export(trained, card, examples, out, half)
+    return out
+
+
+def test_the_shipped_model_is_begun_from_and_left_as_it_is(
+    tmp_path: Path, one_step: Config
+) -> None:
+    shipped = open_model(default_model())
+    data = read_dataset(synthesize(tmp_path / "people", shipped.spec, people=2))
+    fit(data, tmp_path / "run", one_step, Aids(start=shipped.path))
+    trained = trained_of_run(data, tmp_path / "run" / "checkpoint-0000000")
+    skull = data.fields(0)[:2].numpy()
+    cut = skull.copy()
+    cut[0, :40], cut[1, :40] = shipped.spec.clip_mm, 0
+    parity = compare(trained.network, shipped.path, np.stack([skull, cut]))
+    assert parity.mean_mm < 1e-4
+    assert parity.relative < 1e-4
+    after = trained_of_run(data, tmp_path / "run" / "checkpoint-0000001")
+    assert compare(after.network, shipped.path, np.stack([skull])).mean_mm > parity.mean_mm
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_model_file_is_gone_on_from(
+    people: Dataset, others: Dataset, tiny: Config, one_step: Config, tmp_path: Path, half: bool
+) -> None:
+    first = fit(people, tmp_path / "first", tiny)
+    model = exported(people, first, tmp_path / "first.onnx", half)
+    run = tmp_path / "second"
+    wide = replace(one_step, net=replace(tiny.net, width=64))  # the model's own size is taken
+    fit(others, run, wide, Aids(start=model))
+
+    begun = load_file(str(run / "checkpoint-0000000" / "weights.safetensors"))
+    average = load_file(str(first / "average.safetensors"))
+    for key, values in average.items():
+        assert torch.allclose(begun[key], values, rtol=1e-3 if half else 0, atol=1e-6), key
+    trained = trained_of_run(others, run / "checkpoint-0000000")
+    assert trained.network.offset_mm == pytest.approx(0.123456, abs=1e-6)
+    assert compare(trained.network, model, people.fields(0)[None, :2].numpy()).max_mm < 1e-3
+
+    record = json.loads((run / "run.json").read_text())["start"]
+    assert record["name"] == "first.onnx"
+    assert record["sha256"] == sha256_of(model)
+    second = exported(others, run / "checkpoint-0000001", tmp_path / "second.onnx")
+    text = open_model(second).card.training_population.description
+    assert f"Fine-tuned from first.onnx (SHA-256 {sha256_of(model)})." in text
+    notes = {item.key: item.value for item in onnx.load(str(second)).metadata_props}
+    assert json.loads(notes["facegen_training"])["start"] == record
+
+    # Its linear part has seen none of these people: it calibrates, though no one is left out.
+    linear = load_linear(run / "linear.safetensors")
+    assert linear.fold_of == {}
+    assert calibrate(others, trained.learner, trained.network).people == len(others.rows("train"))
+
+
+def test_a_fine_tuned_run_is_resumed_without_naming_its_start(
+    people: Dataset, others: Dataset, tiny: Config, tmp_path: Path
+) -> None:
+    first = fit(people, tmp_path / "first", tiny)
+    run = tmp_path / "second"
+    half_way = fit(others, run, tiny, Aids(start=first))
+    weights = load_file(str(half_way / "weights.safetensors"))
+    for leftover in (half_way, run / "checkpoint-0000003"):
+        assert leftover.exists()
+    shutil.rmtree(half_way)
+    again = load_file(str(fit(others, run, tiny) / "weights.safetensors"))
+    assert all(torch.equal(again[key], weights[key]) for key in weights)
+    other_start = tmp_path / "first" / "checkpoint-0000003"
+    with pytest.raises(UserError, match="other settings"):
+        fit(others, run, tiny, Aids(start=other_start))
+
+
+def test_the_same_people_keep_their_folds(
+    people: Dataset, others: Dataset, tiny: Config, one_step: Config, tmp_path: Path
+) -> None:
+    first = fit(people, tmp_path / "first", tiny)
+    fit(people, tmp_path / "same", one_step, Aids(start=first))
+    fit(others, tmp_path / "others", one_step, Aids(start=first))
+    folds = [load_linear(tmp_path / r / "linear.safetensors").fold_of for r in ("same", "others")]
+    assert folds[0].keys() == set(people.rows("train"))
+    assert folds[1] == {}
+
+
+@pytest.fixture
+def first(people: Dataset, tiny: Config, tmp_path: Path) -> Path:
+    return fit(people, tmp_path / "first", tiny)
+
+
+def test_another_preprocessing_is_refused(
+    one_step: Config, tmp_path: Path, coarse_spec: PreprocessSpec, first: Path
+) -> None:
+    spec = replace(coarse_spec, spacing_mm=7.0)
+    data = read_dataset(synthesize(tmp_path / "finer", spec, people=2))
+    with pytest.raises(UserError, match="another preprocessing"):
+        fit(data, tmp_path / "run", one_step, Aids(start=first))
+
+
+def test_another_network_is_refused(
+    people: Dataset, one_step: Config, tmp_path: Path, first: Path
+) -> None:
+    other = replace(one_step, network="pix2pix3d")
+    with pytest.raises(UserError, match="is a network sdf, not pix2pix3d"):
+        fit(people, tmp_path / "run", other, Aids(start=first))
+
+
+def test_a_gan_goes_on_from_its_own_checkpoint_or_model_file(
+    people: Dataset, tmp_path: Path, tiny: Config
+) -> None:
+    data = tiny.as_data()
+    data["network"] = "pix2pix3d"
+    data["pix2pix3d"] |= {"ngf": 4, "ndf": 4, "depth": 2}
+    data["fit"] |= {"steps": 2, "tensorboard": False}
+    config = config_from_data(data)
+    first = fit(people, tmp_path / "first", config)
+    weights = load_file(str(first / "weights.safetensors"))
+    average = load_file(str(first / "average.safetensors"))
+    for name, start in (
+        ("from-checkpoint", first),
+        ("from-model", exported(people, first, tmp_path / "gan.onnx")),
+    ):
+        fit(people, tmp_path / name, config, Aids(start=start))
+        begun = load_file(str(tmp_path / name / "checkpoint-0000000" / "weights.safetensors"))
+        assert begun.keys() == weights.keys()
+        for key in average:
+            assert torch.equal(begun[key], average[key]), key
+        judges = [key for key in weights if key.startswith("discriminator.")]
+        same = [torch.equal(begun[key], weights[key]) for key in judges]
+        assert all(same) == (name == "from-checkpoint")  # a model file holds no discriminator
