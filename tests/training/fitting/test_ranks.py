@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,9 @@ from safetensors.torch import load_file
 
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_training.cohort.dataset import read_dataset
-from facegen_training.fitting.config import config_from_data
-from facegen_training.fitting.fit import fit
+from facegen_training.fitting.config import config_from_data, read_config
+from facegen_training.fitting.fit import Aids, fit
+from facegen_training.fitting.stop import Stop
 
 SCRIPT = Path(__file__).with_name("one_rank.py")
 SETTINGS: dict[str, Any] = {
@@ -56,14 +59,18 @@ def start_ranks(
     manifest: Path, jobs: list[dict[str, Any]], log: Path
 ) -> list[subprocess.Popen[bytes]]:
     for job in jobs:
-        job.setdefault("stop", None)
         job["port"] = free_port()
-    command = [sys.executable, str(SCRIPT), str(manifest), json.dumps(jobs)]
+    return start([str(SCRIPT), str(manifest), json.dumps(jobs)], log)
+
+
+def start(program: list[str], log: Path) -> list[subprocess.Popen[bytes]]:
+    """Start two ranks of a Python program, as torchrun or srun would."""
+    command, port = [sys.executable, *program], free_port()
     ranks = []
     for rank in range(2):
         given = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
         given |= {"NODE_RANK": 0, "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": 1}
-        given |= {"GLOO_SOCKET_IFNAME": "lo"}
+        given |= {"GLOO_SOCKET_IFNAME": "lo", "MASTER_PORT": port}
         env = os.environ | {name: str(value) for name, value in given.items()}
         with log.with_name(f"{log.name}.{rank}").open("wb") as file:
             ranks.append(subprocess.Popen(command, env=env, stdout=file, stderr=file))
@@ -158,3 +165,82 @@ def test_two_ranks_learn_from_what_one_rank_would_learn_from(runs: Path) -> None
     )
     for key, values in alone.items():
         assert torch.allclose(values, shared[key], rtol=1e-4, atol=1e-6), key
+
+
+FIT = ["-c", "from facegen_training.cli import main; main()", "fit"]
+
+
+def write_settings(path: Path, **fit: Any) -> Path:
+    """Write settings as TOML: tables of plain values."""
+    data = settings(**fit)
+    lines = [f'network = "{data.pop("network")}"']
+    for table, values in data.items():
+        lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def steps_of(run: Path) -> list[int]:
+    path = run / "steps.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    found = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [line["step"] for line in found if "error" in line]
+
+
+@pytest.fixture
+def program(runs: Path, tmp_path: Path) -> list[str]:
+    toml = write_settings(tmp_path / "s.toml", steps=200, checkpoint_every=2)
+    manifest = str(runs / "people" / "manifest.json")
+    return [*FIT, manifest, "--run", str(tmp_path / "run"), "--config", str(toml)]
+
+
+def wait_for_steps(ranks: list[subprocess.Popen[bytes]], run: Path, count: int) -> None:
+    while len(steps_of(run)) < count and all(rank.poll() is None for rank in ranks):
+        time.sleep(0.01)
+
+
+def test_a_lost_rank_is_named_and_the_run_goes_on(
+    program: list[str], runs: Path, tmp_path: Path
+) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    ranks = start(program, log)
+    wait_for_steps(ranks, run, 3)
+    ranks[1].kill()
+    statuses, said = end_of(ranks, log, 60)
+    assert statuses == [75, -9], said
+    assert "Another rank of this run was lost. Start it again" in said
+    assert "Traceback" not in said
+    before = steps_of(run)[-1]
+    config = read_config(tmp_path / "s.toml")
+    stop = Stop()
+
+    def ask(line: dict[str, Any]) -> None:
+        stop.asked = line["step"] >= before + 2
+
+    fit(read_dataset(runs / "people" / "manifest.json"), run, config, Aids(ask, stop))
+    assert steps_of(run) == list(range(1, before + 4))
+
+
+def test_a_signal_to_one_rank_stops_all(program: list[str], tmp_path: Path) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    ranks = start(program, log)
+    wait_for_steps(ranks, run, 3)
+    ranks[1].send_signal(signal.SIGUSR1)
+    statuses, said = end_of(ranks, log, 60)
+    assert statuses == [75, 0], said  # rank 0 speaks for all
+    newest = max(path.name for path in run.glob("checkpoint-???????"))
+    assert int(newest.split("-")[1]) == steps_of(run)[-1]
+
+
+def test_fabric_starts_the_other_ranks_itself(runs: Path, tmp_path: Path) -> None:
+    toml = write_settings(tmp_path / "s.toml", devices=2)
+    manifest = str(runs / "people" / "manifest.json")
+    command = [*FIT, manifest, "--run", str(tmp_path / "run"), "--config", str(toml)]
+    script = tmp_path / "facegen-train"  # the command is run again for each rank
+    script.write_text("import sys\nfrom facegen_training.cli import main\nmain()\n")
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(
+        [sys.executable, str(script), *command[2:]], capture_output=True, text=True, env=env
+    )
+    assert done.returncode == 0, done.stderr
+    assert digest(tmp_path / "run") == digest(runs / "ddp")
