@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +17,16 @@ from facegen_training.evaluation.people import Subject, people_to_score
 from facegen_training.evaluation.protocol import HEADLINE
 from facegen_training.evaluation.report import Study, write_report
 from facegen_training.evaluation.score import (
-    claimed,
     contenders,
     mean_face,
     score_file,
     score_people,
-    score_person,
+    shipped_model,
 )
 
 
 def subject_of(name: str, path: Path) -> Subject:
-    return Subject(name, "lab", Candidate(path.name, path, path.name, (path,)), path.name)
+    return Subject(name, name, "lab", Candidate(path.name, path, path.name, (path,)), path.name)
 
 
 @pytest.fixture(scope="module")
@@ -60,22 +57,6 @@ def test_scores_once_reports_and_goes_on_where_it_was(head: Subject, tmp_path: P
     assert b"Doe" not in written
 
 
-def test_a_claimed_person_is_left_alone_until_the_claim_is_stale(
-    head: Subject, tmp_path: Path
-) -> None:
-    compared = contenders(["mean-face"], [])
-    lock = tmp_path / "p-1.lock"
-    with claimed(lock) as mine:
-        assert mine
-        assert score_person(head, [HEADLINE], compared, tmp_path) == "p-1: another run has it"
-    assert not lock.exists()
-    lock.touch()
-    old = time.time() - 7200
-    os.utime(lock, (old, old))
-    with claimed(lock) as mine:
-        assert mine
-
-
 def test_what_cannot_be_read_is_reported_without_its_name(tmp_path: Path) -> None:
     path = tmp_path / "Doe_John.nii.gz"
     path.write_bytes(b"no scan")
@@ -83,6 +64,9 @@ def test_what_cannot_be_read_is_reported_without_its_name(tmp_path: Path) -> Non
     rows = score_people([case], [HEADLINE], contenders(["mean-face"], []), tmp_path / "work")
     assert rows[0]["failed"]
     assert "Doe" not in json.dumps(rows)
+    path.unlink()
+    again = score_people([case], [HEADLINE], contenders(["mean-face"], []), tmp_path / "work")
+    assert again[0]["failed"] != rows[0]["failed"]  # tried again, not taken for done
 
 
 def test_scores_of_another_model_are_not_taken(head: Subject, tmp_path: Path) -> None:
@@ -98,6 +82,7 @@ def test_models_get_names_and_replace_the_built_in_one(tmp_path: Path) -> None:
     a, b = tmp_path / "a.onnx", tmp_path / "b.onnx"
     a.touch()
     b.touch()
+    assert contenders(["neural"], [])[0].model == shipped_model()
     found = contenders(["mean-face", "neural"], [str(a), f"other={b}"])
     assert [(one.name, one.model) for one in found] == [
         ("mean-face", None),

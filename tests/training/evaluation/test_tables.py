@@ -104,3 +104,13 @@ def test_error_map_needs_three_people_at_a_vertex(rows: list[Row]) -> None:
     found = averaged_maps(mapped, 2)["neural"]
     assert found[0] == 2.5
     assert np.isnan(found[1])
+
+
+def test_several_scans_of_one_person_count_once(rows: list[Row]) -> None:
+    again = {**row("p0", "neural", 3.0), "scan": "p0-b"}
+    merged = tables.by_person([{**r, "scan": r["person"]} for r in rows] + [again])
+    mine = tables.chosen(merged, method="neural", person="p0")
+    assert [r["closest"]["mean"] for r in mine] == [2.0]
+    assert len(tables.chosen(merged, method="neural")) == 4
+    refused = [{**r, "failed": "No head."} for r in (rows[0], again)]
+    assert len(tables.by_person(refused)) == 2

@@ -33,7 +33,7 @@ def evaluate(
     condition: Annotated[
         list[str] | None,
         typer.Option(
-            help="Ways of reducing the scan to bone: bone-250 (default), bone-150, "
+            help="More ways of reducing the scan to bone, besides bone-250: bone-150, "
             "bone-400, binary, cropped."
         ),
     ] = None,
@@ -49,8 +49,8 @@ def evaluate(
 ) -> None:
     """Score methods on people left out, from bone alone, as the workstation would be used.
 
-    Goes on where it was stopped.  Writes OUT/validation.md, plots, figures per person, and
-    OUT/held-out.json for facegen-train export --held-out.
+    Goes on where it was stopped.  Writes OUT/validation.md, plots and figures per person; for the
+    whole part test also OUT/held-out.json, for facegen-train export --held-out.
     """
     from facegen_inference.methods import METHODS
     from facegen_training.cohort.pool import cores
@@ -61,7 +61,7 @@ def evaluate(
     from facegen_training.evaluation.report import Study, write_report
     from facegen_training.evaluation.score import contenders, mean_face, score_people
 
-    conditions = condition or [HEADLINE]
+    conditions = list(dict.fromkeys([HEADLINE, *(condition or [])]))
     for name in conditions:
         if name not in CONDITIONS:
             raise UserError(f"There is no condition {name}.", f"Known: {', '.join(CONDITIONS)}.")
@@ -77,4 +77,5 @@ def evaluate(
         notes=notes.read_text(encoding="utf-8") if notes else "",
     )
     typer.echo(str(write_report(study, mean_face(), out)))
-    typer.echo(str(write_held_out(rows, out / "held-out.json")))
+    if part == "test" and not person:
+        typer.echo(str(write_held_out(rows, out / "held-out.json")))

@@ -20,7 +20,7 @@ def held_out_rows(rows: list[Row]) -> tuple[ErrorRow, ...]:
     UserError
         When nobody could be scored.
     """
-    headline = [r for r in rows if r["condition"] == HEADLINE]
+    headline = [r for r in tables.by_person(rows) if r["condition"] == HEADLINE]
     kinds = [tables.of_kind(headline, coarse) for coarse in (True, False)]
     group = max(kinds, key=len)
     if not group:

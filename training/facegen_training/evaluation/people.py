@@ -28,6 +28,8 @@ class Subject:
     ----------
     id
         Its name in every file and message; of a lab's own scan a pseudonym.
+    person
+        Whose it is: several scans of one person count as one person.
     source
         Where it comes from.
     candidate
@@ -37,9 +39,17 @@ class Subject:
     """
 
     id: str
+    person: str
     source: str
     candidate: Candidate
     label: str
+
+    def stamp(self) -> list[tuple[int, int]]:
+        """Return what changes when the scan's files do; (-1, -1) for one that is missing."""
+        files = [path for path in self.candidate.files if path.is_file()]
+        states = [path.stat() for path in files]
+        found = sorted((state.st_size, state.st_mtime_ns) for state in states)
+        return found or [(-1, -1)]
 
     @contextmanager
     def scan(self) -> Iterator[Scan]:
@@ -65,7 +75,7 @@ class Subject:
 def shipped_people(scans: Path, part: str) -> list[Subject]:
     """Return the people of a part of the project's own cohort; `scans` is a folder of them."""
     return [
-        Subject(case.id, case.source, _file(case.path, case.id), case.path.name)
+        Subject(case.id, case.id, case.source, _file(case.path, case.id), case.path.name)
         for case in find_cases(scans)
         if case.part == part
     ]
@@ -112,7 +122,7 @@ def own_people(scans: Path, manifest: Path, part: str, key: Path | None = None) 
                 f"The scan of {person.id} is not in this cohort.",
                 "Give evaluate the same folder or list as prepare.",
             )
-        found.append(Subject(person.id, person.source, places[label], label))
+        found.append(Subject(person.id, person.whose, person.source, places[label], label))
     return found
 
 

@@ -41,10 +41,14 @@ def cropped(volume: Volume) -> Volume:
     digest = hashlib.sha256(np.ascontiguousarray(bone.array).tobytes()).digest()
     random = np.random.default_rng(int.from_bytes(digest[:8], "little"))
     low, high = np.zeros(3, int), np.array(bone.array.shape)
-    for axis, (span, most) in enumerate(zip((k, j, i), (0.25, 0.4, 0.2), strict=True)):
-        cut = int(random.uniform(0, most) * (span[-1] - span[0]))
+    axes = bone.patient_from_voxel[:3, :3]
+    most = {2: 0.25, 1: 0.4, 0: 0.2}  # of the head's length along z, y and x of LPS
+    for axis, span in enumerate((k, j, i)):
+        along = int(np.argmax(np.abs(axes[:, axis])))
+        cut = int(random.uniform(0, most[along]) * (span[-1] - span[0]))
         # Only the back of the head is cut front to back: the face must stay to be scored.
-        if axis == 1 or random.random() < 0.5:
+        at_end = axes[1, axis] > 0 if along == 1 else random.random() < 0.5
+        if at_end:
             high[axis] = span[-1] + 1 - cut
         else:
             low[axis] = span[0] + cut

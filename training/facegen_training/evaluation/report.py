@@ -52,19 +52,20 @@ class Study:
 def write_report(study: Study, mean_face: Mesh, out: Path) -> Path:
     """Write ``validation.md``, its plots and the figures per person; return the page's path."""
     folder = out / "validation"
-    drawn = draw_all(study.rows, mean_face, folder)
+    people = tables.by_person(study.rows)
+    drawn = draw_all(people, mean_face, folder)
     without_maps = [{k: v for k, v in r.items() if k != "map"} for r in study.rows]
     scores = json.dumps(without_maps, indent=1)
     (folder / "scores.json").write_text(scores + "\n", encoding="utf-8")
-    headline = [r for r in study.rows if r["condition"] == HEADLINE]
+    headline = [r for r in people if r["condition"] == HEADLINE]
     coarse = tables.of_kind(headline, coarse=True)
     sharp = tables.of_kind(headline, coarse=False)
     sections = [
         *_opening(study),
         *_group("Coarse scans (a voxel edge above 2.5 mm)", coarse, drawn),
         *_group("Sharp scans", sharp, set() if coarse else drawn),
-        *_conditions(study.rows),
-        *_floors(study),
+        *_conditions(people),
+        *_floors(study, people),
         "## Not scored",
         tables.failures(study.rows),
         study.notes.strip(),
@@ -134,7 +135,7 @@ def _conditions(rows: list[Row]) -> list[str]:
     ]
 
 
-def _floors(study: Study) -> list[str]:
+def _floors(study: Study, people: list[Row]) -> list[str]:
     if not study.floors:
         return []
     return [
@@ -142,6 +143,6 @@ def _floors(study: Study) -> list[str]:
         "A sharp head coarsened and measured against itself; no score can mean more than this.",
         tables.floor_table(study.floors),
         "Partial volume at the skin was cut away by a body mask (under 10 % of edge voxels below "
-        f"-300 HU) in {tables.masked_people(study.rows)}: their skin is known to about 0.8 mm "
+        f"-300 HU) in {tables.masked_people(people)}: their skin is known to about 0.8 mm "
         "only.",
     ]

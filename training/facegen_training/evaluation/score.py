@@ -1,18 +1,16 @@
 """Score methods on people, one small file for each person, condition and method.
 
-A run that was stopped goes on where it was, and several may work side by side: each person is
-claimed by a lock file.  A score made by another model, region or protocol is made anew.
+A run that was stopped goes on where it was.  A score of another scan, model, region or protocol is
+made anew, and what failed is tried again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +26,7 @@ from facegen_inference.errors import UserError
 from facegen_inference.face_region import predicted_region, region_definition
 from facegen_inference.mesh import Mesh
 from facegen_inference.methods import METHODS
-from facegen_inference.network import default_model
+from facegen_inference.network import DEFAULT_NAME, model_folders
 from facegen_inference.progress import Progress, silent
 from facegen_inference.provenance import sha256_of
 from facegen_inference.reconstruct import Prepared, Request, prepare, reconstruct
@@ -42,8 +40,6 @@ from facegen_training.evaluation.people import Subject
 from facegen_training.evaluation.protocol import CONDITIONS, HEADLINE, PROTOCOL
 
 Row = dict[str, Any]
-STALE_SECONDS = 3600
-"""A claim older than this was left by a run that died."""
 LEARNED = "neural"
 """The method of `facegen_inference.methods` that every model file is run by."""
 
@@ -59,7 +55,7 @@ class Contender:
     method
         Of `facegen_inference.methods.METHODS`.
     model
-        Model file of a learned method; None for the one that ships.
+        Model file of a learned method.
     """
 
     name: str
@@ -76,8 +72,13 @@ class Contender:
             "method": self.method,
         }
         if self.method == LEARNED:
-            depends["model"] = sha256_of(self.model or default_model())
+            depends["model"] = sha256_of(self.model or shipped_model())
         return depends
+
+
+def shipped_model() -> Path:
+    """Return the model that ships, whatever the user has put before it."""
+    return model_folders()[0] / DEFAULT_NAME
 
 
 def contenders(methods: Sequence[str], models: Sequence[str]) -> tuple[Contender, ...]:
@@ -99,36 +100,20 @@ def contenders(methods: Sequence[str], models: Sequence[str]) -> tuple[Contender
     for method in methods:
         if method not in METHODS:
             raise UserError(f"There is no method {method}.", f"Methods: {', '.join(METHODS)}.")
-        found.append(Contender(method, method))
+        found.append(Contender(method, method, shipped_model() if method == LEARNED else None))
     for number, text in enumerate(models):
         name, _, file = text.rpartition("=")
         path = Path(file)
         if not path.is_file():
             raise UserError(f"There is no model file {file}.", "Give FILE or NAME=FILE.")
         named = name or (LEARNED if number == 0 else path.stem)
-        found = [one for one in found if one.name != named or one.model is not None]
+        found = [one for one in found if one.name != named or one.model != shipped_model()]
         found.append(Contender(named, LEARNED, path))
     names = [one.name for one in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"Two models are called {twice[0]}.", "Name them: --model NAME=FILE.")
     return tuple(found)
-
-
-@contextmanager
-def claimed(path: Path) -> Iterator[bool]:
-    """Yield whether a person is ours to score; give the person back afterwards."""
-    if path.exists() and time.time() - path.stat().st_mtime > STALE_SECONDS:
-        path.unlink(missing_ok=True)
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def mean_face() -> Mesh:
@@ -208,7 +193,8 @@ def score(person: Person, condition: str, contender: Contender) -> Row:
 
 def _about(subject: Subject, condition: str, contender: Contender) -> Row:
     return {
-        "person": subject.id,
+        "person": subject.person,
+        "scan": subject.id,
         "source": subject.source,
         "condition": condition,
         "method": contender.name,
@@ -222,39 +208,42 @@ def _near(mesh: Mesh, other: Mesh) -> NDArray[np.bool_]:
 
 
 def score_file(work: Path, subject: Subject, condition: str, contender: Contender) -> Path:
-    """Return where one score lies."""
-    digest = hashlib.sha256(json.dumps(contender.key, sort_keys=True).encode()).hexdigest()[:8]
+    """Return where one score lies: another scan, model or protocol has another place."""
+    about = json.dumps([contender.key, subject.stamp()], sort_keys=True)
+    digest = hashlib.sha256(about.encode()).hexdigest()[:12]
     return work / f"{subject.id}-{condition}-{contender.name}-{digest}.json"
+
+
+def _scored(path: Path) -> bool:
+    """Tell whether a score is there; what failed is tried again."""
+    return path.exists() and "failed" not in json.loads(path.read_text(encoding="utf-8"))
 
 
 def score_person(
     subject: Subject, conditions: Sequence[str], compared: Sequence[Contender], work: Path
 ) -> str:
-    """Score what is not yet scored of one person; return a line about it."""
+    """Score what is not yet scored of one scan; return a line about it."""
     jobs = [
         (condition, one, path)
         for condition in conditions
         for one in compared
-        if not (path := score_file(work, subject, condition, one)).exists()
+        if not _scored(path := score_file(work, subject, condition, one))
     ]
     if not jobs:
         return f"{subject.id}: already scored"
-    with claimed(work / f"{subject.id}.lock") as mine:
-        if not mine:
-            return f"{subject.id}: another run has it"
-        said = []
-        try:
-            with subject.scan() as scan:
-                person = Person(subject, scan)
-        except UserError as error:
-            for condition, one, path in jobs:
-                write_json(path, {**_about(subject, condition, one), "failed": error.message})
-            return f"{subject.id}: {error.message}"
+    try:
+        with subject.scan() as scan:
+            person = Person(subject, scan)
+    except UserError as error:
         for condition, one, path in jobs:
-            row = score(person, condition, one)
-            write_json(path, row)
-            text = row["failed"] if "failed" in row else f"{row['closest']['mean']:.2f} mm"
-            said.append(f"{condition} {one.name} {text}")
+            write_json(path, {**_about(subject, condition, one), "failed": error.message})
+        return f"{subject.id}: {error.message}"
+    said = []
+    for condition, one, path in jobs:
+        row = score(person, condition, one)
+        write_json(path, row)
+        text = row["failed"] if "failed" in row else f"{row['closest']['mean']:.2f} mm"
+        said.append(f"{condition} {one.name} {text}")
     return f"{subject.id}: " + "; ".join(said)
 
 

@@ -30,6 +30,30 @@ def is_coarse(row: Row) -> bool:
     return bool(max(row["voxel_mm"]) > COARSE_VOXEL_MM)
 
 
+def by_person(rows: list[Row]) -> list[Row]:
+    """Return one row for each person, condition, method and kind of scan.
+
+    Several scans of one person are averaged first, so that people weigh the same; failures stay.
+    """
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        scan = row.get("scan") if "failed" in row else is_coarse(row)
+        key = (row["person"], row["condition"], row["method"], "failed" in row, scan)
+        groups.setdefault(key, []).append(row)
+    return [group[0] if len(group) == 1 else _averaged(group) for group in groups.values()]
+
+
+def _averaged(values: list[Any]) -> Any:
+    """Average numbers within equally shaped data; anything else is the first's."""
+    first = values[0]
+    if isinstance(first, dict):
+        return {k: _averaged([v[k] for v in values if k in v]) for k in first}
+    if isinstance(first, list) and len({len(v) for v in values}) == 1:
+        return [_averaged(list(column)) for column in zip(*values, strict=True)]
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    return float(np.mean(numbers)) if numbers else first
+
+
 def of_kind(rows: list[Row], coarse: bool) -> list[Row]:
     """Return the scored rows of coarse or of sharp scans."""
     return [r for r in rows if "failed" not in r and is_coarse(r) == coarse]
