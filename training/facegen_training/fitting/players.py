@@ -127,7 +127,9 @@ def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def set_up(fabric: Fabric, name: str, network: nn.Module, config: FitConfig) -> Player:
     """Return a player: moved to the device, wrapped, with its optimiser."""
     if config.channels_last:
-        network.register_forward_pre_hook(_channels_last)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Conv3d):
+                module.register_forward_pre_hook(_channels_last)
     called = torch.compile(network) if config.compile else network
     wrapped = fabric.setup_module(called)
     trained = [p for p in network.parameters() if p.requires_grad]
@@ -143,7 +145,7 @@ def set_up(fabric: Fabric, name: str, network: nn.Module, config: FitConfig) -> 
 
 
 def _channels_last(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Lay a network's inputs out with channels last; its convolutions follow them."""
+    """Lay a convolution's input out with channels last; its output follows."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     return tuple(
         x.contiguous(memory_format=formats[x.dim()])
