@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import SimpleITK
 
 from facegen_inference.dicom_writer import write_series
 from facegen_inference.volume import Volume
+from facegen_training.cohort.key import Key
 
 PLANTED = (
     "Quixworth",
@@ -53,3 +59,36 @@ def write_dicom(volume: Volume, folder: Path, name: str, number: str, **tags: ob
         tags={"PatientBirthDate": "19500312", "InstitutionName": "Pemberton Infirmary", **tags},
     )
     return folder
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of the command left and said, and the seconds it took."""
+
+    out: Path
+    key: Key
+    said: str
+    manifest: Path
+    words: tuple[str, ...]
+    seconds: float
+
+    @property
+    def data(self) -> dict:  # type: ignore[type-arg]
+        return json.loads(self.manifest.read_text(encoding="utf-8"))
+
+
+def command_line(*words: object) -> list[str]:
+    start = "from facegen_training.cli import main; main()"
+    return [sys.executable, "-c", start, "prepare", *map(str, words)]
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command_line(*words), capture_output=True, text=True, timeout=280, check=False
+    )
+
+
+def timed(*words: object) -> tuple[subprocess.CompletedProcess[str], float]:
+    start = time.monotonic()
+    done = command(*words)
+    return done, time.monotonic() - start

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cohort_lab import stretched, write_dicom, write_nifti
+from cohort_lab import Run, stretched, timed, write_dicom, write_nifti
 
 from facegen_inference.demo_head import head_volume, load_head_model
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.volume import Volume
-from facegen_training.cohort.key import Key, read_or_make_key
+from facegen_training.cohort.key import Key, read_key, read_or_make_key
 
 STEP = 3
 
@@ -77,6 +77,18 @@ def lab(head: Volume, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (root / "Quixworth^Zebulon 19500312" / "letter.txt").write_text("Dear Dr Pemberton")
     return root
+
+
+@pytest.fixture(scope="session")
+def prepared(lab: Path, spec_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What the command itself makes of the lab's folder."""
+    room = tmp_path_factory.mktemp("prepared")
+    key = room / "lab.key"
+    words = ("--spec", str(spec_file), "--key", str(key), "--workers", "2", "--test", "0.34")
+    done, seconds = timed(lab, "--out", room / "out", *words)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    return Run(room / "out", read_key(key), said, Path(done.stdout.strip()), words, seconds)
 
 
 @pytest.fixture

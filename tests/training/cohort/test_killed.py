@@ -11,47 +11,35 @@ import time
 from pathlib import Path
 
 import pytest
+from cohort_lab import Run, command, command_line
 
-from facegen_training.cohort.dataset import MANIFEST, read_dataset
+from facegen_training.cohort.dataset import read_dataset
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
 KILLS = 3
-COMMAND = "from facegen_training.cli import main; main()"
 
 
-def test_a_killed_run_ends_in_the_same_manifest(lab: Path, spec_file: Path, tmp_path: Path) -> None:
-    def words(out: Path) -> list[str]:
-        return [
-            *(sys.executable, "-c", COMMAND, "prepare", str(lab), "--out", str(out)),
-            *("--spec", str(spec_file), "--key", str(tmp_path / "lab.key"), "--workers", "2"),
-        ]
-
-    through, broken = tmp_path / "through", tmp_path / "broken"
-    start = time.monotonic()
-    subprocess.run(words(through), check=True, capture_output=True, timeout=200)
-    whole = time.monotonic() - start
+def test_a_killed_run_ends_in_the_same_manifest(prepared: Run, lab: Path, tmp_path: Path) -> None:
+    line = command_line(lab, "--out", tmp_path / "out", *prepared.words)
     dice = random.Random(1)
-    lengths = []
-    for _ in range(KILLS):
-        process = subprocess.Popen(
-            words(broken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        moment = dice.uniform(0.2, 0.95) * whole
+    moments = [dice.uniform(0.3, 0.95) * prepared.seconds for _ in range(KILLS)]
+    for moment in moments:
+        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-        lengths.append(moment)
-        for path in broken.rglob("*.json"):
+        for path in (tmp_path / "out").rglob("*.json"):
             assert path.read_bytes()[-1:] == b"}", "a file is there whole or not at all"
     time.sleep(1.0)  # workers notice within half a second that their parent is gone
-    subprocess.run(words(broken), check=True, capture_output=True, timeout=200)
-    one, other = (next(place.glob(f"*/{MANIFEST}")) for place in (through, broken))
-    assert one.read_bytes() == other.read_bytes(), lengths
-    names = [sorted(path.name for path in place.parent.iterdir()) for place in (one, other)]
+    done = command(lab, "--out", tmp_path / "out", *prepared.words)
+    assert done.returncode == 0, done.stderr
+    manifest = Path(done.stdout.strip())
+    assert manifest.read_bytes() == prepared.manifest.read_bytes(), moments
+    names = [sorted(p.name for p in m.parent.iterdir()) for m in (manifest, prepared.manifest)]
     assert names[0] == names[1]
-    data = read_dataset(other)
+    data = read_dataset(manifest)
     for row in range(len(data.people)):
         data.fields(row)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cohort_lab import PLANTED, stretched, write_dicom, write_nifti
+from cohort_lab import PLANTED, Run, command, command_line, stretched, write_dicom, write_nifti
 
 from facegen_inference.errors import OutputError, UserError
 from facegen_inference.preprocess import PreprocessSpec, preprocess
@@ -19,45 +18,9 @@ from facegen_inference.scan import open_scan
 from facegen_inference.skull import make_skull
 from facegen_inference.volume import Volume
 from facegen_training.cohort.dataset import read_dataset
-from facegen_training.cohort.key import Key, read_key, read_or_make_key
+from facegen_training.cohort.key import Key, read_or_make_key
 from facegen_training.cohort.prepare import fields_of
 from facegen_training.cohort.prepare_cohort import Wishes, prepare_cohort
-
-COMMAND = "from facegen_training.cli import main; main()"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one run of the command left and said."""
-
-    out: Path
-    key: Key
-    said: str
-    manifest: Path
-
-    @property
-    def data(self) -> dict:  # type: ignore[type-arg]
-        return json.loads(self.manifest.read_text(encoding="utf-8"))
-
-
-def command(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", COMMAND, "prepare", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="session")
-def prepared(lab: Path, spec_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    room = tmp_path_factory.mktemp("prepared")
-    words = ["--spec", spec_file, "--key", room / "lab.key", "--workers", 2, "--test", 0.34]
-    done = command(lab, "--out", room / "out", *words)
-    assert done.returncode == 0, done.stderr
-    said = done.stdout + done.stderr
-    return Run(room / "out", read_key(room / "lab.key"), said, Path(done.stdout.strip()))
 
 
 def test_every_scan_is_prepared_or_refused_with_its_reason(prepared: Run) -> None:
@@ -263,6 +226,32 @@ def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(OutputError, match="cannot be written"):
         _prepare(tmp_path / "in", tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="resource limits are POSIX")
+def test_a_full_disk_ends_the_run_with_one_sentence(
+    lab: Path, spec_file: Path, tmp_path: Path
+) -> None:
+    import resource
+
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    words = ("--spec", spec_file, "--key", tmp_path / "lab.key", "--workers", 1)
+    done = subprocess.run(
+        command_line(lab / "volumes", "--out", tmp_path / "out", *words),
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        preexec_fn=small_disk,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.strip() == (
+        "Prepared people cannot be written: File too large. Choose a folder with free space that "
+        "you may write to; what is done is kept."
+    )
+    assert not list((tmp_path / "out").rglob("*.part"))
 
 
 @pytest.mark.parametrize(

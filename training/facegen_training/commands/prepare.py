@@ -106,6 +106,10 @@ def _wipe(folder: Path) -> None:
 
     for wiped in wipe_prepared(folder):
         typer.echo(f"Wiped {wiped.files} files, {wiped.bytes} bytes.")
+    typer.echo(
+        "What lies beside the key stays: the names, and the contact sheet of an encrypted cohort.",
+        err=True,
+    )
 
 
 def _shipped(
