@@ -261,7 +261,7 @@ def _write(trained: Trained, card: ModelCard, path: Path, half: bool) -> None:
     model = program.model_proto
     _forget_where(model)
     if half:
-        store_in_half(model)
+        store_in_half(model, {name for name, _ in network.named_parameters()})
     _keep_by_name(model, network.state_dict())
     texts = {
         SPEC_KEY: spec.to_json(),

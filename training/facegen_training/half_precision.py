@@ -1,6 +1,8 @@
-"""Store a model's weights in half precision: half the file, still computed in single."""
+"""Store a model's weights in half precision; the model is still computed in single."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 import onnx
@@ -13,16 +15,25 @@ LEAST_VALUES = 256
 _MOST = float(np.finfo(np.float16).max)
 
 
-def store_in_half(model: onnx.ModelProto) -> None:
+def store_in_half(model: onnx.ModelProto, names: Collection[str]) -> None:
     """Replace large single-precision weights by half-precision ones, each with a cast behind it.
 
+    Parameters
+    ----------
+    model
+        Changed in place.
+    names
+        Of the trained weights: the geometry of sampling, among the other constants, stays exact.
+
+    Notes
+    -----
     Whoever opens the file folds the casts away once: memory and speed are those of the other file.
     A tensor with values beyond what half precision holds is left alone.
     """
     graph = model.graph
     casts = []
     for tensor in graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT:
+        if tensor.data_type != onnx.TensorProto.FLOAT or tensor.name not in names:
             continue
         values = numpy_helper.to_array(tensor)
         if values.size < LEAST_VALUES or not (np.abs(values) <= _MOST).all():

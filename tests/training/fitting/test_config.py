@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from facegen_inference.errors import UserError
-from facegen_training.fitting.config import Config, config_from_data, read_config
+from facegen_training.fitting.config import (
+    MACHINE,
+    Config,
+    FitConfig,
+    config_from_data,
+    read_config,
+)
+from facegen_training.fitting.loader import worker_count
 
 
 def test_settings_survive_the_way_to_plain_data_and_back() -> None:
@@ -28,6 +35,11 @@ def test_what_is_left_out_keeps_its_default() -> None:
         ({"fit": {"steps": 1.5}}, "fit.steps"),
         ({"fit": {"steps": True}}, "fit.steps"),
         ({"name": 3}, "name"),
+        ({"network": "unet"}, "network cannot be 'unet'"),
+        ({"fit": {"precision": "fp16"}}, "fit.precision"),
+        ({"fit": {"strategy": "fsdp"}}, "fit.strategy"),
+        ({"fit": {"accumulate": 0}}, "fit.accumulate"),
+        ({"fit": {"betas": [0.9]}}, "fit.betas"),
     ],
 )
 def test_unknown_keys_and_wrong_kinds_are_refused(data: dict[str, object], said: str) -> None:
@@ -44,3 +56,20 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
 def test_the_settings_of_the_shipped_model_can_be_read() -> None:
     path = Path(str(files("facegen_training") / "runs" / "first.toml"))
     assert read_config(path).name == "facegen-face"
+
+
+def test_every_setting_of_the_machine_is_one_of_the_fit() -> None:
+    assert set(MACHINE) <= set(vars(FitConfig()))
+
+
+def test_processes_are_made_for_gpus_alone_unless_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert worker_count(FitConfig()) == 0
+    assert worker_count(FitConfig(workers=3)) == 3
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(80)), raising=False)
+    assert worker_count(FitConfig()) == 8
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
+    assert worker_count(FitConfig()) == 1

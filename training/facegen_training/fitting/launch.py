@@ -50,7 +50,8 @@ def launch(config: FitConfig) -> Fabric:
         # A login node has srun too; one process there is what was asked for.
         warnings.filterwarnings("ignore", message="The `srun` command is available")
         fabric = _fabric(config, devices, nodes, strategy)
-    fabric.launch()
+    with lost_ranks_named(fabric):  # one may be lost before all have met
+        fabric.launch()
     if config.threads:
         torch.set_num_threads(config.threads)
     return fabric
@@ -104,7 +105,7 @@ def numerics(config: FitConfig) -> Iterator[None]:
     if fixed:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.use_deterministic_algorithms(fixed)
+    torch.use_deterministic_algorithms(fixed, warn_only=True)
     try:
         with warnings.catch_warnings():
             # Of an output that is a slice: nothing here changes one in place.

@@ -7,6 +7,7 @@ nothing that came before: to resume is to begin at another step.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -26,6 +28,7 @@ from facegen_training.networks.learner import Batch
 Sample = Callable[[int, np.random.Generator], dict[str, Tensor]]
 Key = tuple[int, int, int]
 """Step, place among all samples of the step, row of the person."""
+MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class Loader:
         self.config = share.config
         self.waited = 0.0
         self._order = _Order(share)
-        workers = self.config.workers
+        workers = worker_count(self.config)
         several: dict[str, Any] = {}
         if workers:
             several = {
@@ -146,6 +149,17 @@ class Loader:
         """End the processes."""
         self._batches = iter(())
         self._loader._iterator = None
+
+
+def worker_count(config: FitConfig) -> int:
+    """Return how many processes make samples: as set, or none on a CPU and up to 8 for a GPU."""
+    if config.workers >= 0:
+        return config.workers
+    gpus = torch.cuda.device_count()
+    if gpus == 0:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(MOST_WORKERS, (cores or 1) // gpus - 1))
 
 
 def _context() -> Any:
