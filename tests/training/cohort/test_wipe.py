@@ -1,16 +1,20 @@
 from __future__ import annotations
 
-import json
+import shutil
 from pathlib import Path
 
 import pytest
-import torch
+from cohort_lab import write_nifti
 from egg_heads import synthesize
 
 from facegen_inference.errors import OutputError, UserError
 from facegen_inference.preprocess import PreprocessSpec
-from facegen_training.cohort.dataset import read_dataset, read_manifest
-from facegen_training.cohort.wipe import staged, wipe_files, wipe_prepared
+from facegen_inference.volume import Volume
+from facegen_training.cohort.dataset import read_dataset, read_manifest, write_json
+from facegen_training.cohort.key import Key, read_or_make_key
+from facegen_training.cohort.prepare_cohort import Wishes, prepare_cohort
+from facegen_training.cohort.sheet_list import note_sheet, noted_sheets, sheet_list
+from facegen_training.cohort.wipe import wipe_files, wipe_prepared
 
 SPEC = PreprocessSpec(shape=(16, 14, 12), spacing_mm=16.0)
 
@@ -27,7 +31,8 @@ def test_wiping_removes_people_and_is_recorded(manifest: Path) -> None:
     (folder / "split.json").write_text("{}")
     (folder / "own notes.txt").write_text("mine")
     size = sum(p.stat().st_size for p in folder.glob("*.b2nd")) + len("faces") + len("{}")
-    (wiped,) = wipe_prepared(folder.parent)
+    (done,) = wipe_prepared(folder.parent)
+    wiped = done.wiped
     assert (wiped.files, wiped.bytes) == (6, size)
     left = sorted(path.name for path in folder.iterdir())
     assert left == ["manifest.json", "own notes.txt", "split.json"]
@@ -35,6 +40,7 @@ def test_wiping_removes_people_and_is_recorded(manifest: Path) -> None:
         "time": wiped.time,
         "files": 6,
         "bytes": size,
+        "sheets": True,
     }
     with pytest.raises(UserError, match=f"wiped on {wiped.time[:10]}"):
         read_dataset(manifest)
@@ -57,33 +63,83 @@ def test_what_cannot_be_wiped_is_said(tmp_path: Path) -> None:
         wipe_prepared(tmp_path)
 
 
-def test_a_staged_copy_is_read_and_then_gone_and_that_is_recorded(
-    manifest: Path, tmp_path: Path
+def test_the_sheet_of_an_encrypted_cohort_is_found_beside_its_key_and_goes(
+    head: Volume, key: Key, tmp_path: Path
 ) -> None:
-    scratch = tmp_path / "scratch"
-    (manifest.parent / "exclude.txt").write_text("synthetic_001, blurred\n")
-    original = read_dataset(manifest)
-    with staged(manifest, scratch) as copy:
-        data = read_dataset(copy)
-        assert copy.is_relative_to(scratch)
-        assert data.manifest_sha256 == original.manifest_sha256
-        torch.testing.assert_close(data.fields(1), original.fields(1))
-    assert list(scratch.iterdir()) == []
-    (note,) = json.loads(manifest.read_text())["wiped_copies"]
-    assert note["files"] == 6
-    assert note["bytes"] > 4000
-    assert read_dataset(manifest).manifest_sha256 == original.manifest_sha256
+    write_nifti(head, tmp_path / "scans" / "Quixworth.nii.gz")
+    coarse = PreprocessSpec(shape=(32, 28, 24), spacing_mm=8.0)
+    out, elsewhere = tmp_path / "out", tmp_path / "desk" / "Quixworth.html"
+    elsewhere.parent.mkdir()
+    for sheet in (elsewhere, None):
+        result = prepare_cohort(
+            tmp_path / "scans", out, key, Wishes(coarse, encrypt=True, sheet=sheet)
+        )
+    sheets = {elsewhere, result.sheet}
+    assert result.sheet.parent == key.path.parent
+    assert all(b"data:image/jpeg" in sheet.read_bytes() for sheet in sheets)
+    assert b"Quixworth" not in result.manifest.read_bytes()
+    assert sheet_list(key.path).stat().st_mode & 0o077 == 0
+    another = tmp_path / "keys" / "another.key"
+    (done,) = wipe_prepared(out, another)
+    assert done.missing_sheet == result.sheet.name
+    assert {sheet.is_file() for sheet in sheets} == {True}
+    out = out.rename(tmp_path / "moved")
+    (done,) = wipe_prepared(out, key.path)
+    assert (done.missing_sheet, done.wiped.files) == ("", 2)
+    assert {sheet.exists() for sheet in sheets} == {False}
+    (done,) = wipe_prepared(out, another)
+    assert not done.missing_sheet, "it is known to be gone"
+    assert sorted(p.name for p in result.manifest.parent.glob("*")) == []
+    assert key.path.is_file()
+    assert key.names.is_file()
 
 
-def test_a_failed_job_leaves_no_copy_either(manifest: Path, tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), staged(manifest, tmp_path / "scratch"):
-        raise ZeroDivisionError
-    assert list((tmp_path / "scratch").iterdir()) == []
-    assert len(json.loads(manifest.read_text())["wiped_copies"]) == 1
+def test_a_sheet_that_was_never_noted_is_found_in_the_usual_place_only_with_its_own_key(
+    manifest: Path, key: Key
+) -> None:
+    data = {**read_manifest(manifest), "encrypted": True, "key_id": key.id}
+    sheet = key.path.with_name("digest-1.contact.html")
+    sheet.write_text("faces", encoding="utf-8")
+    other = read_or_make_key(key.path.with_name("other.key"), manifest.parent)
+    write_json(manifest, data)
+    assert wipe_prepared(manifest, other.path)[0].missing_sheet == sheet.name
+    assert sheet.is_file()
+    second = shutil.copytree(manifest.parent, manifest.parent.with_name("b") / "digest-1")
+    note_sheet(key.path, sheet, second)
+    assert noted_sheets(key.path, second) == [sheet]
+    assert wipe_prepared(manifest, key.path)[0].missing_sheet == sheet.name
+    assert sheet.is_file(), "by now it shows other people"
+    sheet_list(key.path).unlink()
+    assert not wipe_prepared(manifest, key.path)[0].missing_sheet
+    assert not sheet.exists()
 
 
-def test_an_incomplete_cohort_is_not_staged(manifest: Path, tmp_path: Path) -> None:
-    next(manifest.parent.glob("*.b2nd")).unlink()
-    with pytest.raises(UserError, match="is missing"), staged(manifest, tmp_path / "scratch"):
-        pytest.fail("nothing to work on")
-    assert list((tmp_path / "scratch").iterdir()) == []
+def test_the_command_says_which_sheet_it_did_not_find(
+    manifest: Path, key: Key, tmp_path: Path
+) -> None:
+    from typer.testing import CliRunner
+
+    from facegen_training.cli import app
+
+    write_json(manifest, {**read_manifest(manifest), "encrypted": True, "key_id": key.id})
+    words = ["prepare", "--wipe", str(manifest.parent), "--key"]
+    result = CliRunner().invoke(app, [*words, str(tmp_path / "none.key")])
+    assert isinstance(result.exception, UserError)
+    assert "digest-1.contact.html of" in str(result.exception)
+    assert "Wiped 4 files" in result.output
+    sheet = tmp_path / "anywhere.html"
+    sheet.write_text("faces", encoding="utf-8")
+    note_sheet(key.path, sheet, manifest.parent)
+    result = CliRunner().invoke(app, [*words, str(key.path)])
+    assert result.exit_code == 0, result.exception
+    assert "Wiped 1 files, 5 bytes." in result.output
+    assert not sheet.exists()
+
+
+def test_a_damaged_list_of_sheets_stops_the_wiping_before_anything_goes(
+    manifest: Path, key: Key
+) -> None:
+    sheet_list(key.path).write_text("{", encoding="ascii")
+    with pytest.raises(UserError, match="list of contact sheets beside the key is damaged"):
+        wipe_prepared(manifest, key.path)
+    assert len(list(manifest.parent.glob("*.b2nd"))) == 4

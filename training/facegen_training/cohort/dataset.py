@@ -193,8 +193,8 @@ def read_manifest(manifest: Path) -> dict[str, Any]:
 
 
 def manifest_digest(data: dict[str, Any]) -> str:
-    """Return the SHA-256 of a manifest, less what was noted about wiping it or copies of it."""
-    kept = {name: value for name, value in data.items() if name not in ("wiped", "wiped_copies")}
+    """Return the SHA-256 of a manifest, less what was noted about wiping it."""
+    kept = {name: value for name, value in data.items() if name != "wiped"}
     return hashlib.sha256(json_bytes(kept)).hexdigest()
 
 

@@ -26,7 +26,6 @@ from facegen_training.cohort.dataset import (
     MANIFEST,
     PREPARED_VERSION,
     Prepared,
-    json_bytes,
     read_manifest,
     write_json,
 )
@@ -37,8 +36,10 @@ from facegen_training.cohort.key import Key
 from facegen_training.cohort.one_scan import NAME_COLUMNS, Outcome, Plan, prepare_candidate
 from facegen_training.cohort.pool import each, worker_pool
 from facegen_training.cohort.prepare import prepared_folder
+from facegen_training.cohort.sheet_list import default_sheet, note_sheet
 from facegen_training.cohort.sources import ALLOWED
 from facegen_training.cohort.split import SPLIT, Fractions, draw_split, read_split, split_data
+from facegen_training.cohort.wipe import wipe_files
 
 
 @dataclass(frozen=True)
@@ -327,25 +328,16 @@ def _finish(
         "retain_until": wishes.retain_until.isoformat() if wishes.retain_until else None,
     }
     manifest = plan.folder / MANIFEST
-    _write_manifest(manifest, data)
-    sheet = wishes.sheet or (
-        plan.key.path.with_name(f"{plan.folder.name}.{SHEET}")
-        if wishes.encrypt
-        else plan.folder / SHEET
-    )
-    if wishes.encrypt:
-        (plan.folder / SHEET).unlink(missing_ok=True)
+    write_json(manifest, data)
+    inside = plan.folder / SHEET
+    usual = default_sheet(plan.key.path, plan.folder) if wishes.encrypt else inside
+    sheet = wishes.sheet or usual
+    if wishes.encrypt and inside.exists():
+        wipe_files([inside])
+    if sheet.resolve() != inside.resolve():
+        note_sheet(plan.key.path, sheet, plan.folder)
     write_whole(sheet, sheet_html(data, done, plan).encode())
     return Result(manifest, sheet, failed, warnings, _left(plan.folder, outcomes))
-
-
-def _write_manifest(path: Path, data: dict[str, Any]) -> None:
-    """Write the manifest; what was noted about copies that were wiped stays in it."""
-    if path.exists():
-        noted = read_manifest(path).get("wiped_copies")
-        if noted:
-            data = {**data, "wiped_copies": noted}
-    write_whole(path, json_bytes(data))
 
 
 def _with_twins(person: Prepared, found: list[Alike]) -> Prepared:

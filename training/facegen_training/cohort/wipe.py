@@ -1,4 +1,4 @@
-"""Wiping prepared people, and copies of them on a node's scratch disk; what was wiped is recorded.
+"""Wiping prepared people and the pages that show them; what was wiped is recorded.
 
 Files are overwritten once before they are removed.  On disks that write elsewhere (SSD, copy on
 write, network) old blocks may outlive that: there encryption protects, wiping only tidies.
@@ -7,21 +7,19 @@ write, network) old blocks may outlive that: there encryption protects, wiping o
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from facegen_inference.errors import UserError
 from facegen_training.cohort.arrays import ENCRYPTED, PLAIN, SEALED, cannot_write
 from facegen_training.cohort.contact_sheet import SHEET
 from facegen_training.cohort.dataset import MANIFEST, read_manifest, write_json
-from facegen_training.cohort.exclude import EXCLUDE
+from facegen_training.cohort.key import find_key, read_key
 from facegen_training.cohort.pictures import PICTURE
+from facegen_training.cohort.sheet_list import default_sheet, is_anothers, noted_sheets
 
 _BLOCK = bytes(1 << 20)
 _OURS = (PLAIN, ENCRYPTED, PICTURE, f"{PICTURE}{SEALED}", ".part")
@@ -44,11 +42,38 @@ class Wiped:
     bytes: int
 
 
-def wipe_prepared(out: Path) -> list[Wiped]:
+@dataclass(frozen=True)
+class WipedFolder:
+    """What was wiped of one prepared folder.
+
+    Attributes
+    ----------
+    folder
+        The folder.
+    wiped
+        How much, contact sheets elsewhere included.
+    missing_sheet
+        Name of a contact sheet that must be somewhere and was not found; empty where none is.
+    """
+
+    folder: Path
+    wiped: Wiped
+    missing_sheet: str = ""
+
+
+def wipe_prepared(out: Path, key: Path | None = None) -> list[WipedFolder]:
     """Wipe what `facegen-train prepare` left in a folder, and record it in each manifest.
 
-    Arrays, pictures, contact sheets and the workers' notes go; manifest, split and exclusions,
-    which hold pseudonyms only, stay.
+    Arrays, pictures, records and contact sheets go, those beside the key and elsewhere too;
+    manifest, split and exclusions, which hold pseudonyms only, stay.
+
+    Parameters
+    ----------
+    out
+        What ``--out`` named, or the folder in it, or a manifest.
+    key
+        Key file, beside which the sheets' places are noted; that of
+        `facegen_training.cohort.key.find_key` where None.  Nothing is decrypted.
 
     Raises
     ------
@@ -63,27 +88,49 @@ def wipe_prepared(out: Path) -> list[Wiped]:
         raise UserError(
             "Nothing was prepared in this folder.", "Give the folder that --out named before."
         )
-    done = []
-    for manifest in manifests:
-        data = read_manifest(manifest)
-        wiped = wipe_files(_prepared_files(manifest.parent))
-        write_json(manifest, {**data, "wiped": asdict(wiped)})
-        done.append(wiped)
-    return done
+    return [_wipe_folder(manifest, find_key(key)) for manifest in manifests]
 
 
-def _prepared_files(folder: Path) -> list[Path]:
+def _wipe_folder(manifest: Path, key: Path) -> WipedFolder:
+    folder, data = manifest.parent, read_manifest(manifest)
+    files = _prepared_files(folder, data)
+    inside = any(path.name == SHEET for path in files)
+    noted = _sheets_elsewhere(folder, data, key)
+    there = [sheet for sheet in noted if sheet.is_file()]
+    wiped = wipe_files([*files, *there])
+    known = bool(inside or noted or data.get("wiped", {}).get("sheets"))
+    record = {**asdict(wiped), "sheets": known}
+    write_json(manifest, {**data, "wiped": record})
+    missing = "" if known or not data.get("key_id") else SHEET
+    if missing and data.get("encrypted"):
+        missing = default_sheet(key, folder).name
+    return WipedFolder(folder, wiped, missing)
+
+
+def _prepared_files(folder: Path, data: dict[str, Any]) -> list[Path]:
     """Return the files that preparing left in a folder, less those that stay."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    ids = {str(row["id"]) for row in data["people"]}
+    ids |= {path.name.removesuffix(PLAIN) for path in files if path.name.endswith(PLAIN)}
     return [
         path
-        for path in sorted(folder.iterdir())
-        if path.is_file()
-        and (
-            path.name.endswith(_OURS)
-            or path.name == SHEET
-            or (path.name.startswith("scan-") and path.suffix == ".json")
-        )
+        for path in files
+        if path.name.endswith(_OURS)
+        or path.name == SHEET
+        or (path.suffix == ".json" and (path.name.startswith("scan-") or path.stem in ids))
     ]
+
+
+def _sheets_elsewhere(folder: Path, data: dict[str, Any], key: Path) -> list[Path]:
+    """Return the contact sheets of a prepared folder that lie outside it, as far as known."""
+    sheets = noted_sheets(key, folder)
+    usual = default_sheet(key, folder)
+    if not data.get("encrypted") or usual in sheets or is_anothers(key, usual, folder):
+        return sheets
+    # Prepared before sheets were noted: the usual place counts beside the cohort's own key only.
+    if key.is_file() and usual.is_file() and read_key(key).id == data.get("key_id"):
+        sheets.append(usual)
+    return sheets
 
 
 def wipe_files(files: Iterable[Path]) -> Wiped:
@@ -108,72 +155,3 @@ def wipe_files(files: Iterable[Path]) -> Wiped:
             raise cannot_write(path.parent, error) from error
         count, total = count + 1, total + size
     return Wiped(datetime.now(UTC).isoformat(timespec="seconds"), count, total)
-
-
-@contextmanager
-def staged(manifest: Path, scratch: Path) -> Iterator[Path]:
-    """Copy prepared people to a scratch disk for as long as the context lasts.
-
-    Parameters
-    ----------
-    manifest
-        Of the people; encrypted ones stay encrypted.
-    scratch
-        Folder on the node's own disk.
-
-    Yields
-    ------
-    The manifest of the copy.  At the end, also after an error, the copy is wiped and that is
-    recorded under ``wiped_copies`` in the original manifest, whose digest does not change.
-    """
-    data = read_manifest(manifest)
-    ending = ENCRYPTED if data.get("encrypted") else PLAIN
-    names = [f"{row['id']}{ending}" for row in data["people"]]
-    names += [name for name in (MANIFEST, EXCLUDE) if (manifest.parent / name).is_file()]
-    try:
-        scratch.mkdir(parents=True, exist_ok=True)
-        copy = Path(mkdtemp(prefix="facegen-", dir=scratch))
-    except OSError as error:
-        raise cannot_write(scratch, error) from error
-    try:
-        for name in names:
-            _copied(manifest.parent / name, copy / name)
-        yield copy / MANIFEST
-    finally:
-        wiped = wipe_files(sorted(path for path in copy.iterdir() if path.is_file()))
-        shutil.rmtree(copy)
-        with _alone(manifest.parent):
-            _record_copy(manifest, wiped)
-
-
-def _copied(source: Path, target: Path) -> None:
-    try:
-        shutil.copyfile(source, target)
-    except FileNotFoundError as error:
-        raise UserError(
-            f"The prepared array of {source.name.partition('.')[0]} is missing.",
-            "Run facegen-train prepare again.",
-        ) from error
-    except OSError as error:
-        raise cannot_write(target.parent, error) from error
-
-
-def _record_copy(manifest: Path, wiped: Wiped) -> None:
-    data: dict[str, Any] = read_manifest(manifest)
-    write_json(manifest, {**data, "wiped_copies": [*data.get("wiped_copies", []), asdict(wiped)]})
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other jobs of this kind waiting, where the system can (not on Windows)."""
-    with suppress(ImportError):
-        import fcntl
-
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
-        return
-    yield

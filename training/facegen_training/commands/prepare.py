@@ -31,7 +31,9 @@ def prepare(
     test: Annotated[float, typer.Option(help="Share of people who test.")] = 0.2,
     key: Annotated[
         Path | None,
-        typer.Option(help="Key file for pseudonyms and encryption; made where missing."),
+        typer.Option(
+            help="Key file for pseudonyms and encryption; made where missing. Also for --wipe."
+        ),
     ] = None,
     encrypt: Annotated[bool, typer.Option("--encrypt", help="Encrypt what is prepared.")] = False,
     retain_until: Annotated[
@@ -56,7 +58,7 @@ def prepare(
 ) -> None:
     """Preprocess every person once, under pseudonyms, and write manifest and contact sheet."""
     if wipe is not None:
-        _wipe(wipe)
+        _wipe(wipe, key)
         return
     if cohort is None or out is None:
         raise UserError("There is nothing to prepare.", "Say what and where: COHORT --out FOLDER.")
@@ -101,15 +103,21 @@ def prepare(
     typer.echo(str(result.manifest))
 
 
-def _wipe(folder: Path) -> None:
+def _wipe(folder: Path, key: Path | None) -> None:
     from facegen_training.cohort.wipe import wipe_prepared
 
-    for wiped in wipe_prepared(folder):
-        typer.echo(f"Wiped {wiped.files} files, {wiped.bytes} bytes.")
-    typer.echo(
-        "What lies beside the key stays: the names, and the contact sheet of an encrypted cohort.",
-        err=True,
-    )
+    done = wipe_prepared(folder, key)
+    for one in done:
+        typer.echo(f"Wiped {one.wiped.files} files, {one.wiped.bytes} bytes.")
+    typer.echo("The list of names beside the key stays.", err=True)
+    missing = [f"{one.missing_sheet} of {one.folder}" for one in done if one.missing_sheet]
+    if missing:
+        raise UserError(
+            f"A contact sheet, which shows faces, was not found: {', '.join(missing)}. "
+            "Everything else was wiped.",
+            "Name the cohort's key file with --key and wipe again: the sheet, or the note of where "
+            "it lies, is beside the key.",
+        )
 
 
 def _shipped(
