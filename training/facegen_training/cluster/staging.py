@@ -9,8 +9,8 @@ What is wiped is overwritten once, then removed.  On solid-state and copy-on-wri
 not reach the old blocks, so where it matters the prepared people must have been encrypted first
 (docs/training.md); then what is left on the disk is unreadable without the key.
 
-`facegen_training.cohort.wipe.staged` does the same within one process; here several ranks share
-one copy, which must also be gone when they are killed, so the batch script holds it.
+Several ranks share one copy, which must also be gone when they are killed, so the batch script
+holds it.
 """
 
 from __future__ import annotations
