@@ -1,6 +1,6 @@
 """Kill training at random moments and see that it ends in the same weights.
 
-    python benchmarks/kill_training.py MANIFEST --times 20 --folder /tmp/killed
+    python benchmarks/kill_training.py MANIFEST --times 20 --folder killed
 
 Fits a tiny network on prepared people twice: once in one go, once killed (SIGKILL) and started
 again as often as asked, at moments drawn from the whole of a run: while it starts, steps, and
@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-STEPS, INTERVAL = 60, 3
+STEPS, INTERVAL = 120, 3
 SETTINGS = f"""
 [linear]
 copies = 2
@@ -113,7 +113,7 @@ def killed(manifest: Path, folder: Path, times: int, seed: int = 0) -> list[Kill
     dice = random.Random(seed)
     through, stopped, log = folder / "through", folder / "killed", folder / "log"
     kills: list[Kill] = []
-    moments = sorted(dice.randrange(0, STEPS - INTERVAL) for _ in range(times))
+    moments = sorted(dice.randrange(0, STEPS - 30) for _ in range(times))
     for step in moments:
         kill = kill_at(manifest, stopped, step, dice.uniform(0, 0.12), log)
         if kill is None:

@@ -17,8 +17,9 @@ def main() -> None:
     warnings.simplefilter("error")
     from facegen_training.cohort.dataset import read_dataset
     from facegen_training.fitting.config import config_from_data
-    from facegen_training.fitting.fit import Aids, fit
+    from facegen_training.fitting.fit import fit
     from facegen_training.fitting.stop import Stop
+    from facegen_training.fitting.training import Aids
 
     data = read_dataset(Path(sys.argv[1]))
     for job in json.loads(sys.argv[2]):

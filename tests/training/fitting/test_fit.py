@@ -14,9 +14,10 @@ from facegen_inference.errors import UserError
 from facegen_training.cohort.dataset import Dataset
 from facegen_training.fitting.augment import coarse_points, plain_sample
 from facegen_training.fitting.config import Config
-from facegen_training.fitting.fit import Aids, fit
+from facegen_training.fitting.fit import fit
 from facegen_training.fitting.losses import distance_error, face_weight, near_skin, surface_miss
 from facegen_training.fitting.stop import Stop
+from facegen_training.fitting.training import Aids
 from facegen_training.networks.linear_file import load_linear
 from facegen_training.networks.sdf_learner import SdfLearner, build_network, linear_copies
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from facegen_inference.network import open_model
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_training.cli import app
+from facegen_training.commands.console import run_bar
 from facegen_training.fitting.config import NETWORKS
 from facegen_training.networks.registry import BUILDERS
 
@@ -73,7 +74,8 @@ def test_a_network_is_fitted_and_exported_by_the_commands(
     settings = tmp_path / "settings.toml"
     settings.write_text(SETTINGS.format(network=network))
     folder, model = tmp_path / "run", tmp_path / "model.onnx"
-    run("fit", manifest, "--run", folder, "--config", settings)
+    said = run("fit", manifest, "--run", folder, "--config", settings)
+    assert said.splitlines()[-1] == str(folder / "checkpoint-0000004")
     lines: list[dict[str, Any]] = [
         json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()
     ]
@@ -87,3 +89,20 @@ def test_a_network_is_fitted_and_exported_by_the_commands(
     distance, spread = opened.run(skull)
     assert np.isfinite(distance).all()
     assert (spread > 0).all()
+
+
+def test_a_terminal_shows_a_bar_with_the_last_figures_and_nothing_else_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = {"step": 3, "miss_mm": 1.25, "seconds": 0.5}
+    with run_bar(6) as show:
+        show(line)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    with run_bar(6) as show:
+        show(line)
+    said = capsys.readouterr().err
+    assert "50%" in said
+    assert "miss_mm 1.25" in said
+    assert "seconds" not in said

@@ -22,8 +22,9 @@ from safetensors.torch import load_file
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_training.cohort.dataset import read_dataset
 from facegen_training.fitting.config import config_from_data, read_config
-from facegen_training.fitting.fit import Aids, fit
+from facegen_training.fitting.fit import fit
 from facegen_training.fitting.stop import Stop
+from facegen_training.fitting.training import Aids
 
 SCRIPT = Path(__file__).with_name("one_rank.py")
 SETTINGS: dict[str, Any] = {

@@ -23,7 +23,8 @@ from facegen_training.cohort.dataset import Dataset, read_dataset
 from facegen_training.export import compare, export, make_card, trained_of_run
 from facegen_training.fitting.calibrate import calibrate
 from facegen_training.fitting.config import Config, config_from_data
-from facegen_training.fitting.fit import Aids, fit
+from facegen_training.fitting.fit import fit
+from facegen_training.fitting.training import Aids
 from facegen_training.networks.linear_file import load_linear
 
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from facegen_inference.errors import UserError
 from facegen_training.cohort.dataset import Dataset
 from facegen_training.fitting.config import Config
-from facegen_training.fitting.fit import Aids, fit
+from facegen_training.fitting.fit import fit
 from facegen_training.fitting.stop import Stop
+from facegen_training.fitting.training import Aids
 from facegen_training.networks.sdf_learner import SdfLearner
 
 

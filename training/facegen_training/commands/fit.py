@@ -36,8 +36,8 @@ def fit(
     from facegen_training.cohort.dataset import read_dataset
     from facegen_training.commands.console import run_bar
     from facegen_training.fitting.config import read_config
-    from facegen_training.fitting.fit import Aids
     from facegen_training.fitting.fit import fit as train
+    from facegen_training.fitting.training import Aids
 
     default = Path(str(files("facegen_training") / "runs" / "first.toml"))
     settings = read_config(config or default)

@@ -138,7 +138,7 @@ def _of_checkpoint(folder: Path, data: Dataset) -> tuple[Begin, LinearFit | None
             linear = replace(linear, folds=(), fold_of={})
     offset = (settings.get("start") or {}).get("offset_mm", 0.0)
     begin = Begin(
-        name=f"{folder.parent.name}/{folder.name}",
+        name=folder.name,
         sha256=sha256_of(folder / "average.safetensors"),
         network=config.network,
         net=config.net,
