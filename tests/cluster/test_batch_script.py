@@ -59,6 +59,10 @@ def test_marenostrum_gets_what_its_users_write_by_hand() -> None:
     [
         (Job("a", FIT, Path("o"), 5), "facegen-train fit '/data/it'\"'\"'s/manifest.json'"),
         (Job("a", FIT, Path("o"), 5, stage=Path("/data/it's")), 'fit "$staged"/manifest.json'),
+        (
+            Job("a", FIT, Path("o"), 5, run=Path("it's")),
+            """found=('it'"'"'s'/checkpoint-???????)""",
+        ),
         (Job("a", FIT, Path("o"), 5, image=Path("f.sif")), "apptainer exec --nv f.sif facegen"),
         (
             Job("a", ("x", "runs/{task}/b c"), Path("o"), 5, array=(92, 8)),
@@ -85,6 +89,22 @@ def test_an_array_says_how_many_at_once(machine: Machine) -> None:
     found = directives(batch_script(job, machine))
     assert found["array"] == "0-91%8"
     assert found["output"] == "o/slurm-%A_%a.out"
+    with pytest.raises(UserError, match="one for all tasks"):
+        batch_script(replace(job, folder=Path("runs/{task}")), machine)
+
+
+def test_tasks_of_an_array_share_nothing_that_is_theirs(machine: Machine) -> None:
+    words = ("x", "p-{task}/m.json", "--run", "runs/{task}")
+    job = Job("a", words, Path("runs"), 5, array=(3, 0), stage=Path("p-{task}"))
+    text = batch_script(replace(job, run=Path("runs/{task}")), machine)
+    task = '"${SLURM_ARRAY_TASK_ID}"'
+    for line in (
+        f"on_each_node copy p-{task} ",
+        f"--record runs/staging/{task}\n",
+        f"(runs/{task}/checkpoint-???????)",
+        f'"$staged"/m.json --run runs/{task} &',
+    ):
+        assert line in text
 
 
 def test_a_command_that_is_one_process_gets_the_whole_node() -> None:
@@ -198,7 +218,8 @@ def test_a_cancelled_job_wipes_its_scratch_and_stays_cancelled(
     scratch.mkdir()
     number = start(waiting, replace(machine, scratch=str(scratch)))
     slurm.until((waiting.folder / "rank-0-start-0.json").exists)
-    assert (scratch / f"facegen-{number}" / "manifest.json").exists()
+    node = slurm.slurm.call("squeue", "-h", "-o", "%N", "-j", str(number)).strip()
+    assert (scratch / f"facegen-{number}-{node}" / "manifest.json").exists()
     slurm.signal(number)
     slurm.wait(number, "CANCELLED", seconds=30)
     record = waiting.folder / "staging"

@@ -39,6 +39,8 @@ def test_templates_are_what_submit_writes(
     said = re.search(r"^#   facegen-train (submit .*) -- (.*)$", text, re.MULTILINE)
     assert said is not None
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared" / "manifest.json").touch()
     words = [*said.group(1).split(), "--dry-run", "--", *said.group(2).split()]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output

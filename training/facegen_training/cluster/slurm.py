@@ -4,7 +4,8 @@ The script starts one process for each GPU with torchrun's variables set, copies
 people to the node's own disk first and wipes them at the end, and turns the time limit into
 "write a checkpoint, queue again, go on": two minutes before the limit Slurm sends SIGUSR1, the
 script passes it to the ranks, ``facegen-train fit`` finishes its step, writes a checkpoint and
-ends with status 75, and the script puts the job back into the queue.
+ends with status 75, and the script puts the job back into the queue.  So it does when a rank was
+killed; but not when a rank failed, nor when two starts in a row added no newer checkpoint.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from facegen_inference.errors import UserError
+from facegen_training.cluster.script_parts import BEGIN, BIND, PROGRESS, RUN, STAGE
 from facegen_training.planning.machines import Machine
 
 GO_ON_LATER = 75
@@ -39,7 +41,7 @@ class Job:
         Words of the command each rank runs.  In an array, ``{task}`` in a word stands for the
         task's number.
     folder
-        Where Slurm's output and the record of staging go; on the shared disk.
+        Where Slurm's output and the record of staging go; on the shared disk, one for all tasks.
     minutes
         Time limit of one start.
     nodes, gpus
@@ -52,6 +54,8 @@ class Job:
     stage
         Folder to copy to the node's own disk, or None.  In the command's words its path is
         replaced by the copy's.
+    run
+        Folder whose ``checkpoint-*`` show that the job gets on, or None: then nobody looks.
     image
         Apptainer image in which everything runs, or None.
     programs
@@ -69,6 +73,7 @@ class Job:
     ranks: bool = True
     array: tuple[int, int] = (0, 0)
     stage: Path | None = None
+    run: Path | None = None
     image: Path | None = None
     programs: Path | None = None
     restarts: int = 200
@@ -91,7 +96,7 @@ def batch_script(job: Job, machine: Machine) -> str:
     """
     _check(job)
     # What is no fit does not listen to SIGUSR1, but may be ended at any time and then goes on.
-    begin = _BEGIN.replace("@signal@", "USR1" if job.ranks else "TERM")
+    begin = BEGIN.replace("@signal@", "USR1" if job.ranks else "TERM")
     parts = ["#!/usr/bin/env bash", *_directives(job, machine), "", begin]
     parts += offline(machine)
     if machine.setup:
@@ -101,15 +106,20 @@ def batch_script(job: Job, machine: Machine) -> str:
     command = " ".join(_word(word, job) for word in job.command)
     runner = ""
     if job.image is not None:
-        parts.append(_BIND.replace("@scratch@", machine.scratch))
+        parts.append(BIND.replace("@scratch@", machine.scratch))
         runner = f"apptainer exec --nv {shlex.quote(str(job.image))} "
     if job.stage is not None:
-        parts += ["", _stage(job.stage, job.folder, machine, runner)]
-    words = {"command": runner + command, "restarts": str(job.restarts)}
-    body = _RUN
-    for name, text in words.items():
-        body = body.replace(f"@{name}@", text)
-    return "\n".join([*parts, "", body])
+        parts += ["", _stage(job, job.stage, machine, runner)]
+    if job.run is not None:
+        words = {"folder": shlex.quote(str(job.folder)), "run": _quoted(str(job.run))}
+        parts += ["", _filled(PROGRESS, words)]
+    words = {
+        "command": runner + command,
+        "restarts": str(job.restarts),
+        # What is no fit may have been killed for what would only kill it again.
+        "killed": "yes" if job.ranks else "",
+    }
+    return "\n".join([*parts, "", _filled(RUN, words)])
 
 
 def submit(script: Path) -> int:
@@ -182,6 +192,11 @@ def _check(job: Job) -> None:
         )
     if any(TASK in word for word in job.command) and not count:
         raise UserError(f"{TASK} has a meaning in arrays only.", "Give the number of tasks.")
+    if TASK in str(job.folder):
+        raise UserError(
+            f"The folder of Slurm's output is one for all tasks, without {TASK}.",
+            "Give another with --logs.",
+        )
 
 
 def _directives(job: Job, machine: Machine) -> list[str]:
@@ -208,34 +223,6 @@ def _directives(job: Job, machine: Machine) -> list[str]:
     return [*lines, "#SBATCH --requeue"]
 
 
-_BEGIN = """\
-set -uo pipefail
-
-# The time limit is near: the ranks are told as soon as they run.
-told=0
-repeat=
-step=
-tell_the_ranks() {
-    told=$((told + 1))
-    if [ -n "$step" ] && [ -z "$repeat" ]; then
-        (while kill -@signal@ "$step" 2>/dev/null; do sleep 5; done) &
-        repeat=$!
-    fi
-}
-trap tell_the_ranks USR1
-
-# srun does not take this over from sbatch.
-export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-# Where the ranks meet.
-if [ "$SLURM_JOB_NUM_NODES" -eq 1 ]; then
-    MASTER_ADDR=127.0.0.1
-else
-    MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-fi
-export MASTER_ADDR MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))"""
-
-
 def offline(machine: Machine) -> list[str]:
     """Return the lines that tell programs where they run: the internet, the machine's settings."""
     lines = []
@@ -250,87 +237,34 @@ def offline(machine: Machine) -> list[str]:
 
 def _word(word: str, job: Job) -> str:
     """Quote one word of the command; the staged folder and ``{task}`` become variables."""
-    variables = {TASK: '"${SLURM_ARRAY_TASK_ID}"'}
     if job.stage is not None:
         source = PurePosixPath(job.stage)
         path = PurePosixPath(word)
         if path == source or source in path.parents:
             rest = path.relative_to(source)
-            return '"$staged"' + ("" if rest == PurePosixPath(".") else shlex.quote(f"/{rest}"))
-    pieces = re.split(re.escape(TASK), word)
-    quoted = [shlex.quote(piece) if piece else "" for piece in pieces]
-    return variables[TASK].join(quoted) or "''"
+            return '"$staged"' + ("" if rest == PurePosixPath(".") else _quoted(f"/{rest}"))
+    return _quoted(word)
 
 
-def _stage(source: Path, folder: Path, machine: Machine, runner: str) -> str:
-    text = _STAGE
+def _quoted(word: str) -> str:
+    """Quote a word for the shell; ``{task}`` becomes a variable."""
+    quoted = [shlex.quote(piece) if piece else "" for piece in word.split(TASK)]
+    return '"${SLURM_ARRAY_TASK_ID}"'.join(quoted) or "''"
+
+
+def _stage(job: Job, source: Path, machine: Machine, runner: str) -> str:
+    # Tasks of an array run side by side: each has a record of its own.
+    record = job.folder / "staging" / (TASK if job.array[0] else "")
     words = {
         "scratch": machine.scratch,
         "runner": runner,
-        "source": shlex.quote(str(source)),
-        "record": shlex.quote(str(folder / "staging")),
+        "source": _quoted(str(source)),
+        "record": _quoted(str(record)),
     }
+    return _filled(STAGE, words)
+
+
+def _filled(text: str, words: Mapping[str, str]) -> str:
     for name, value in words.items():
         text = text.replace(f"@{name}@", value)
     return text
-
-
-_BIND = """\
-# What programs in the image see of the machine; add other folders to APPTAINER_BIND.
-export APPTAINER_BIND="${APPTAINER_BIND:+$APPTAINER_BIND,}$PWD,@scratch@\""""
-
-
-_STAGE = """\
-# Copy the prepared people to the node's own disk; wipe them at the end, whatever the end is.
-staged="@scratch@/facegen-$SLURM_JOB_ID"
-on_each_node() {
-    local everywhere=()
-    if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then # else without srun: it works in a cancelled job too
-        everywhere=(srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --gres=none)
-    fi
-    "${everywhere[@]}" @runner@python -m facegen_training.cluster.staging "$@" --record @record@
-}
-wipe() { on_each_node wipe "$staged"; }
-trap wipe EXIT
-on_each_node copy @source@ "$staged" || exit $?"""
-
-
-_RUN = """\
-# The processes.  SIGUSR1 is ignored until fit listens, so that it cannot kill a rank that
-# is still importing; therefore it is sent again until the ranks have ended.
-srun --kill-on-bad-exit=0 bash -c '
-    trap "" USR1
-    export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS
-    export LOCAL_WORLD_SIZE=$((SLURM_NTASKS / SLURM_JOB_NUM_NODES)) NODE_RANK=$SLURM_NODEID
-    exec "$@"' rank @command@ &
-step=$!
-[ "$told" -eq 0 ] || tell_the_ranks
-while :; do
-    before=$told
-    wait "$step"
-    status=$?
-    [ "$told" -ne "$before" ] || break # else the signal ended the wait, not the ranks
-done
-[ -z "$repeat" ] || kill "$repeat" 2>/dev/null
-
-if [ "$status" -eq 0 ]; then
-    echo "Finished."
-    exit 0
-fi
-if [ "$status" -ne 75 ] && [ "$told" -eq 0 ]; then
-    echo "Failed with status $status."
-    exit "$status"
-fi
-if [ "${SLURM_RESTART_COUNT:-0}" -ge @restarts@ ]; then
-    echo "Not finished after @restarts@ restarts: giving up."
-    exit 1
-fi
-echo "Stopped before its end; queued again."
-if declare -F wipe >/dev/null; then
-    trap - EXIT
-    wipe
-fi
-scontrol requeue "$SLURM_JOB_ID"
-sleep 60 # Slurm ends this script here
-exit "$status"
-"""

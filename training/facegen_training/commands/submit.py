@@ -46,11 +46,9 @@ def submit(
     from facegen_training.cluster.slurm import submit as hand_over
 
     place = machine_of(machine, account, qos)
-    fitting = words[0] == "fit" and len(words) > 1
-    manifest = Path(words[1]).absolute() if fitting else None
-    if manifest is not None:
-        words[1] = str(manifest)
-    folder = logs or (_option(words, "--run") if fitting else None)
+    tasks = _array(array)
+    manifest, run = _fit_words(words, tasks[0]) if words[0] == "fit" else (None, None)
+    folder = logs or (None if run is None else _common(run))
     if folder is None:
         raise UserError("There is no folder for Slurm's output.", "Give one with --logs.")
     job = Job(
@@ -60,9 +58,10 @@ def submit(
         minutes=minutes_of(hours, place),
         nodes=nodes,
         gpus=gpus,
-        ranks=fitting,
-        array=_array(array),
+        ranks=manifest is not None,
+        array=tasks,
         stage=manifest.parent if manifest and stage and place.scratch else None,
+        run=run,
         image=image,
         programs=None if image else Path(sys.executable).parent,
     )
@@ -98,6 +97,56 @@ def minutes_of(hours: float, machine: Machine) -> int:
             "Give less with --hours: what is not finished is queued again and goes on.",
         )
     return max(1, math.ceil(hours * 60))
+
+
+def _fit_words(words: list[str], tasks: int) -> tuple[Path, Path]:
+    """Return manifest and run of a fit; in its words the manifest's path becomes absolute.
+
+    Raises
+    ------
+    UserError
+        When one of the two is not given, or there is no such manifest.
+    """
+    place, run = _manifest_place(words), _option(words, "--run")
+    if place is None or run is None:
+        missing = "manifest" if place is None else "folder for its run (--run)"
+        raise UserError(
+            f"The fit to submit has no {missing}.", "Write -- fit MANIFEST --run FOLDER ..."
+        )
+    manifest = Path(words[place]).absolute()
+    for task in range(max(tasks, 1)):
+        path = Path(str(manifest).replace("{task}", str(task))) if tasks else manifest
+        if not path.is_file():
+            raise UserError(f"There is no manifest {path}.", "Give the file that prepare printed.")
+    words[place] = str(manifest)
+    return manifest, run
+
+
+def _manifest_place(words: list[str]) -> int | None:
+    """Return which word of a fit is neither an option nor an option's value."""
+    from facegen_training.commands.fit import fit
+
+    app = typer.Typer()
+    app.command()(fit)
+    options = [p for p in typer.main.get_command(app).params if p.param_type_name == "option"]
+    with_value = {
+        name for option in options if not getattr(option, "is_flag", False) for name in option.opts
+    }
+    n = 1
+    while n < len(words):
+        if words[n] == "--":
+            return n + 1 if n + 1 < len(words) else None
+        if not words[n].startswith("-"):
+            return n
+        n += 2 if words[n] in with_value else 1
+    return None
+
+
+def _common(run: Path) -> Path:
+    """Return the folder of a run, or of an array's runs: what stands before ``{task}``."""
+    parts = run.parts
+    varying = [n for n, part in enumerate(parts) if "{task}" in part]
+    return Path(*parts[: varying[0]]) if varying else run
 
 
 def _option(words: list[str], name: str) -> Path | None:
