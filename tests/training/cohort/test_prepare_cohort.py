@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,14 @@ from cohort_lab import PLANTED, Run, command, command_line, stretched, write_dic
 
 from facegen_inference.errors import OutputError, UserError
 from facegen_inference.preprocess import PreprocessSpec, preprocess
-from facegen_inference.scan import open_scan
+from facegen_inference.scan import inspect_scan, open_scan
 from facegen_inference.skull import make_skull
 from facegen_inference.volume import Volume
 from facegen_training.cohort.dataset import read_dataset
 from facegen_training.cohort.key import Key, read_or_make_key
 from facegen_training.cohort.prepare import fields_of
 from facegen_training.cohort.prepare_cohort import Wishes, prepare_cohort
+from facegen_training.evaluation.people import own_people
 
 
 def test_every_scan_is_prepared_or_refused_with_its_reason(prepared: Run) -> None:
@@ -133,18 +135,19 @@ def test_excluded_people_go_and_new_ones_join_without_moving_others(
     write_nifti(stretched(head, 1.005, 0.93), cohort / "volumes" / "sub-07_ses-2_ct.nii.gz")
     before = {p["person"]: p["part"] for p in prepared.data["people"]}
     gone = prepared.key.scan(prepared.key.person("sub-07"), "volumes/sub-07_ses-2_ct.nii.gz")
-    wishes = Wishes(spec, workers=1)
-    prepare_cohort(cohort, out, prepared.key, wishes)
     folder = prepared.manifest.parent.name
     (out / folder / "exclude.txt").write_text(f"{gone}, blurred\n", encoding="utf-8")
-    result = prepare_cohort(cohort, out, prepared.key, wishes)
+    result = prepare_cohort(cohort, out, prepared.key, Wishes(spec))
     data = json.loads(result.manifest.read_text(encoding="utf-8"))
     assert [p["id"] for p in data["excluded"]] == [gone]
     parts = {p["person"]: p["part"] for p in data["people"]}
     assert set(parts) == {prepared.key.person(n) for n in ("sub-07", "Wollstonecraft_Ermintrude")}
     split = json.loads((out / folder / "split.json").read_text(encoding="utf-8"))["parts"]
     assert {p: split[p] for p in before} == before
-    assert len(result.left) == 4, "arrays and pictures of the two who are not in this cohort"
+    kinds = sorted(path.name.partition("-")[0] + path.suffix for path in result.left)
+    assert kinds == ["p.b2nd"] * 2 + ["p.jpg"] * 2 + ["scan.json"] * 6, (
+        "arrays and pictures of the two who are not in this cohort, and all records but one"
+    )
     assert gone in result.sheet.read_text(encoding="utf-8")
 
 
@@ -192,6 +195,44 @@ def test_a_list_says_who_and_duplicates_stand_on_one_side(
     assert len([p for p in data["people"] if p["person"] == key.person("Anna Aal")]) == 2
     assert list(data["failed"].values()) == ["There is nothing at …. Check the name."]
     assert key.person("Carl") in next(iter(data["failed"]))
+
+
+def test_two_series_of_one_folder_or_archive_are_two_scans(
+    head: Volume, key: Key, tmp_path: Path
+) -> None:
+    folder = tmp_path / "study"
+    write_dicom(head, folder / "a", "Quixworth^Zebulon", "MRN-471183")
+    write_dicom(
+        stretched(head, 1.06, 1.0), folder / "b", "Quixworth^Zebulon", "MRN-471183", SeriesNumber=2
+    )
+    series = [found.uid for found in inspect_scan(folder).series]
+    assert len(series) == 2
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
+        for path in sorted(folder.rglob("*.dcm")):
+            archive.write(path, path.relative_to(tmp_path))
+    rows = [f"{place},Anna,{uid}" for place in ("study", "study.zip") for uid in series]
+    table = tmp_path / "list.csv"
+    table.write_text("\n".join(["scan,person,series", *rows]), encoding="utf-8")
+    spec = PreprocessSpec(shape=(32, 28, 24), spacing_mm=8.0)
+    result = prepare_cohort(table, tmp_path / "out", key, Wishes(spec))
+    assert not result.failed
+    data = read_dataset(result.manifest)
+    assert len({person.id for person in data.people}) == 4
+    assert len({person.prepared_sha256 for person in data.people}) == 2
+    for row in range(4):
+        data.array(row)  # its hash is checked
+    assert len(list(result.manifest.parent.glob("scan-*.json"))) == 4
+    with key.names.open(encoding="utf-8", newline="") as file:
+        places = {row["place"] for row in csv.DictReader(file)}
+    assert places == {f"{place}/{uid}" for place in ("study", "study.zip") for uid in series}
+    assert series[0].encode() not in result.manifest.read_bytes()
+    subjects = own_people(table, result.manifest, data.people[0].part, key.path)
+    assert {subject.label for subject in subjects} == places
+    contents = {}
+    for subject in subjects:
+        with subject.scan() as scan:
+            contents[subject.label] = scan.series.uid
+    assert all(label.endswith(f"/{uid}") for label, uid in contents.items())
 
 
 def _prepare(cohort: Path, tmp_path: Path, **wishes: object) -> None:

@@ -33,3 +33,19 @@ def test_a_name_that_is_a_word_of_the_program_goes_too() -> None:
 def test_a_known_file_goes_with_its_harmless_words() -> None:
     said = without_names("head of the CT.dcm is damaged.", ["head of the CT.dcm"])
     assert said == f"{GAP} is damaged."
+
+
+def test_an_initial_does_not_hollow_out_the_sentence() -> None:
+    known = ["DOE^JOHN^A", "12", "lo"]
+    said = "The scan of DOE^JOHN^A holds 12 slices less than 120, below a slice."
+    assert without_names(said, known) == (
+        f"The scan of {GAP} holds {GAP} slices less than 120, below a slice."
+    )
+
+
+def test_a_name_inside_another_word_goes_with_it() -> None:
+    known = ["Bone^Head", "Quixworth"]
+    for token in ("xBoneHeady", "Quixworth_scan", "bone_head", "slicesQuixworth", "1Head"):
+        assert (
+            without_names(f"The scan {token} is damaged.", known) == f"The scan {GAP} is damaged."
+        )

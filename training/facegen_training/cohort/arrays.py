@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ PLAIN, SEALED = ".b2nd", ".aes"
 ENCRYPTED = PLAIN + SEALED
 _MAGIC = b"FACEGEN-AES-GCM1"
 _NONCE = 12
+_PART = re.compile(r"\..+\.([0-9a-f]{8})\.(\d+)\.part")
 
 
 def packed(array: NDArray[Any]) -> bytes:
@@ -97,7 +100,7 @@ def write_whole(path: Path, data: bytes) -> None:
     OutputError
         When the disk is full or may not be written to.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{this_host()}.{os.getpid()}.part")
     try:
         temporary.write_bytes(data)
         temporary.replace(path)
@@ -105,6 +108,20 @@ def write_whole(path: Path, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise cannot_write(path.parent, error) from error
+
+
+def this_host() -> str:
+    """Return what tells this machine from another, 8 hexadecimal digits; its name may be one's."""
+    return hashlib.sha256(socket.gethostname().encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def writer_of(path: Path) -> tuple[str, int] | None:
+    """Return host (see `this_host`) and process that write a temporary file of `write_whole`.
+
+    None for any other file.
+    """
+    found = _PART.fullmatch(path.name)
+    return (found[1], int(found[2])) if found else None
 
 
 def cannot_write(folder: Path, error: OSError) -> OutputError:

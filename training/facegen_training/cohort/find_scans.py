@@ -34,7 +34,7 @@ class Candidate:
     ----------
     label
         Where it lies, relative to the folder searched or as listed; with its series behind it
-        where a folder holds several.
+        where a folder holds several, or a list names one.
     path
         Volume file, archive, or whatever a list names; of a DICOM series its folder.
     person
@@ -174,8 +174,9 @@ def _of_list(entry: Listed, source: str) -> Candidate:
     files: tuple[Path, ...] = (entry.scan,)
     if entry.scan.is_dir():
         files = tuple(sorted(p for p in entry.scan.rglob("*") if p.is_file()))
+    label = f"{entry.label}/{entry.series}" if entry.series else entry.label
     return Candidate(
-        entry.label, entry.scan, person, files, source=entry.source or source, part=entry.part,
+        label, entry.scan, person, files, source=entry.source or source, part=entry.part,
         profile=entry.profile, series=entry.series, units=entry.units,
     )  # fmt: skip
 

@@ -5,11 +5,8 @@ What is written here carries pseudonyms only.  Real names go to the list beside 
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -33,7 +30,6 @@ from facegen_training.cohort.array_cache import StoredArray
 from facegen_training.cohort.arrays import (
     PLAIN,
     SEALED,
-    cannot_write,
     decrypted,
     encrypted,
     packed,
@@ -42,11 +38,11 @@ from facegen_training.cohort.arrays import (
 from facegen_training.cohort.dataset import PREPARED_VERSION, Prepared, write_json
 from facegen_training.cohort.find_scans import Candidate, search_folder, survey
 from facegen_training.cohort.key import Key
+from facegen_training.cohort.leftovers import RECORD
+from facegen_training.cohort.names import note_name
 from facegen_training.cohort.pictures import PICTURE, strip_of
 from facegen_training.cohort.prepare import fields_of, frame_of
 from facegen_training.cohort.redact import without_names
-
-NAME_COLUMNS = ("pseudonym", "scan", "person", "place")
 
 
 @dataclass(frozen=True)
@@ -133,7 +129,7 @@ def prepare_candidate(task: tuple[Candidate, Plan]) -> list[Outcome]:
         When nothing can be written: that ends the whole run.
     """
     candidate, plan = task
-    record = plan.folder / f"scan-{plan.key.derived('record', candidate.label).hex()[:16]}.json"
+    record = plan.folder / record_name(candidate, plan.key)
     stamp = _stamp(candidate, plan)
     before = _recorded(record, stamp, plan)
     if before is not None:
@@ -143,10 +139,16 @@ def prepare_candidate(task: tuple[Candidate, Plan]) -> list[Outcome]:
         outcome, keeps = _outcome(single, error, plan)
         outcomes.append(outcome)
         lasting &= keeps
-        _note_name(single, outcome, plan.key)
+        # before anything refers to it
+        note_name((outcome.person, outcome.id, single.person, single.label), plan.key)
     if lasting:
         write_json(record, {"stamp": stamp, "outcomes": [asdict(outcome) for outcome in outcomes]})
     return outcomes
+
+
+def record_name(candidate: Candidate, key: Key) -> str:
+    """Return the name of the file that says what became of a candidate."""
+    return f"{RECORD}{key.derived('record', candidate.label).hex()[:16]}.json"
 
 
 def _stamp(candidate: Candidate, plan: Plan) -> str:
@@ -181,11 +183,14 @@ def _recorded(record: Path, stamp: str, plan: Plan) -> list[Outcome] | None:
 
 @contextmanager
 def _place_of(candidate: Candidate) -> Iterator[list[Candidate]]:
-    """Yield the scans of a candidate: itself, or what its archive holds while that is open."""
+    """Yield the scans of a candidate: itself, or what its archive holds while that is open.
+
+    Of an archive a list may name one series: that is one scan, and whose it is says the list.
+    """
     if candidate.dicom is not None or candidate.refused is not None:
         yield [candidate]
         return
-    if not (candidate.path.is_file() and is_archive(candidate.path)):
+    if candidate.series or not (candidate.path.is_file() and is_archive(candidate.path)):
         yield [candidate]
         return
     with unpacked(candidate.path) as folder:
@@ -195,8 +200,6 @@ def _place_of(candidate: Candidate) -> Iterator[list[Candidate]]:
             found += survey(label, files, candidate.source)
         if not found:
             raise UserError("There is no scan in the archive that can be read.")
-        if candidate.series:
-            found = [one for one in found if one.dicom and one.dicom.series.uid == candidate.series]
         yield [_within(one, candidate, len(found)) for one in found]
 
 
@@ -278,18 +281,3 @@ def _volume(scan: Scan) -> Volume:
             "There is no face to learn from; use the original scan where you may.",
         )
     return scan.volume
-
-
-def _note_name(candidate: Candidate, outcome: Outcome, key: Key) -> None:
-    """Add a line to the list of names beside the key, before anything refers to it."""
-    text = io.StringIO()
-    csv.writer(text).writerow([outcome.person, outcome.id, candidate.person, candidate.label])
-    line = text.getvalue().encode("utf-8", "surrogateescape")
-    try:
-        handle = os.open(key.names, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(handle, line)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise cannot_write(key.names.parent, error) from error

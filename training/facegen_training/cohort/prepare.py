@@ -112,10 +112,14 @@ def true_skin(
 
 
 def prepare_case(case: Case, folder: Path, spec: PreprocessSpec) -> Prepared | UserError:
-    """Prepare one person; a `UserError` comes back as a value, for the report at the end."""
+    """Prepare one person, unless record and array are there and fit together.
+
+    A `UserError` comes back as a value, for the report at the end.
+    """
     record = folder / f"{case.id}.json"
-    if record.exists():
-        return Prepared(**json.loads(record.read_text(encoding="utf-8")))
+    before = _recorded(record, folder / f"{case.id}{PLAIN}")
+    if before is not None:
+        return before
     try:
         stored, frame = fields_of(read_volume_file(case.path), spec)
     except UserError as error:
@@ -133,6 +137,14 @@ def prepare_case(case: Case, folder: Path, spec: PreprocessSpec) -> Prepared | U
     )
     write_json(record, asdict(prepared))
     return prepared
+
+
+def _recorded(record: Path, array: Path) -> Prepared | None:
+    """Return what an earlier run recorded; None where the array is missing or another."""
+    if not (record.is_file() and array.is_file()):
+        return None
+    prepared = Prepared(**json.loads(record.read_text(encoding="utf-8")))
+    return prepared if sha256_of(array) == prepared.prepared_sha256 else None
 
 
 def prepare(

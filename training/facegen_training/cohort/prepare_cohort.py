@@ -7,8 +7,6 @@ sheet.  Whatever a killed run has finished is kept; the next run ends in the sam
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -33,12 +31,21 @@ from facegen_training.cohort.duplicates import Alike, find_alike
 from facegen_training.cohort.exclude import read_exclusions
 from facegen_training.cohort.find_scans import OWN_SOURCE, Candidate, find_places, survey
 from facegen_training.cohort.key import Key
-from facegen_training.cohort.one_scan import NAME_COLUMNS, Outcome, Plan, prepare_candidate
+from facegen_training.cohort.leftovers import left_behind, remove_abandoned
+from facegen_training.cohort.names import tidy_names
+from facegen_training.cohort.one_scan import Outcome, Plan, prepare_candidate, record_name
 from facegen_training.cohort.pool import each, worker_pool
 from facegen_training.cohort.prepare import prepared_folder
 from facegen_training.cohort.sheet_list import default_sheet, note_sheet
 from facegen_training.cohort.sources import ALLOWED
-from facegen_training.cohort.split import SPLIT, Fractions, draw_split, read_split, split_data
+from facegen_training.cohort.split import (
+    SPLIT,
+    Fractions,
+    Split,
+    draw_split,
+    read_split,
+    split_data,
+)
 from facegen_training.cohort.wipe import wipe_files
 
 
@@ -138,9 +145,12 @@ def prepare_cohort(
                 "such.",
             )
         outcomes = _worked(pool, candidates, plan, part(progress, 0.0, 0.9))
-    _tidy_names(key)
+    tidy_names(key)
     progress(0.9, "looking for people who stand here twice")
-    return _finish(outcomes, _stated(candidates, key), plan, wishes, before)
+    result = _finish(outcomes, _stated(candidates, key), plan, wishes, before)
+    records = {record_name(candidate, key) for candidate in candidates}
+    left = left_behind(folder, {outcome.id for outcome in outcomes}, records)
+    return replace(result, left=left)
 
 
 def _check_sources(names: Iterable[str]) -> None:
@@ -159,9 +169,7 @@ def _make_folder(out: Path, spec: PreprocessSpec) -> Path:
         probe = folder / f".writable.{os.getpid()}"
         probe.touch()
         probe.unlink()
-        for leftover in folder.glob(".*.part"):
-            if not _alive(int(leftover.name.split(".")[-2])):
-                leftover.unlink(missing_ok=True)
+        remove_abandoned(folder)
     except OSError as error:
         raise cannot_write(out, error) from error
     return folder
@@ -183,25 +191,16 @@ def _as_before(manifest: Path, wishes: Wishes) -> Wishes:
     return replace(wishes, encrypt=wishes.encrypt or bool(data.get("encrypted")))
 
 
-def _alive(process: int) -> bool:
-    """Return whether a process is there."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _earlier(folder: Path, key: Key) -> dict[str, str]:
+def _earlier(folder: Path, key: Key) -> Split:
     """Return the split that is to be kept: this folder's, or that of another preprocessing."""
     places = [folder / SPLIT, *sorted(folder.parent.glob(f"*/{SPLIT}"))]
     parts: dict[str, str] = {}
+    moved: dict[str, str] = {}
     for place in places:
-        for person, where in read_split(place, key).items():
-            parts.setdefault(person, where)
-    return parts
+        earlier = read_split(place, key)
+        parts = {**earlier.parts, **parts}
+        moved = {**earlier.moved, **moved}
+    return Split(parts, moved=moved)
 
 
 def _surveyed(
@@ -273,32 +272,12 @@ def _stated(candidates: list[Candidate], key: Key) -> dict[str, str]:
     return stated
 
 
-def _tidy_names(key: Key) -> None:
-    """Sort the list of names and leave each line once."""
-    if not key.names.exists():
-        return
-    with key.names.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = {tuple(row) for row in csv.reader(file)} - {NAME_COLUMNS}
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(NAME_COLUMNS)
-    writer.writerows(sorted(rows))
-    handle, mode = key.names.with_name(f".{key.names.name}.part"), 0o600
-    try:
-        descriptor = os.open(handle, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(text.getvalue().encode("utf-8", "surrogateescape"))
-        handle.replace(key.names)
-    except OSError as error:
-        raise cannot_write(key.names.parent, error) from error
-
-
 def _finish(
     outcomes: list[Outcome],
     stated: dict[str, str],
     plan: Plan,
     wishes: Wishes,
-    before: dict[str, str],
+    before: Split,
 ) -> Result:
     """Look for duplicates, draw the split, and write split, manifest and contact sheet."""
     done = [outcome.prepared for outcome in outcomes if outcome.prepared is not None]
@@ -337,17 +316,10 @@ def _finish(
     if sheet.resolve() != inside.resolve():
         note_sheet(plan.key.path, sheet, plan.folder)
     write_whole(sheet, sheet_html(data, done, plan).encode())
-    return Result(manifest, sheet, failed, warnings, _left(plan.folder, outcomes))
+    return Result(manifest, sheet, failed, warnings)
 
 
 def _with_twins(person: Prepared, found: list[Alike]) -> Prepared:
     """Return a scan with a flag for each other scan that it resembles, or should and does not."""
     flags = [pair.flag_of(person.id) for pair in found if person.id in pair.scans]
     return replace(person, flags=(*person.flags, *flags))
-
-
-def _left(folder: Path, outcomes: list[Outcome]) -> tuple[Path, ...]:
-    """Return the files of scans that earlier runs prepared and this cohort no longer has."""
-    here = {outcome.id for outcome in outcomes}
-    files = [path for path in folder.iterdir() if path.name.startswith("p-")]
-    return tuple(sorted(path for path in files if path.name.partition(".")[0] not in here))

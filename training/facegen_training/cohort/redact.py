@@ -61,11 +61,13 @@ def without_names(sentence: str, known: Iterable[str] = ()) -> str:
     sentence
         Of a `UserError`.
     known
-        Texts that must not appear, whatever words they consist of; their parts neither.
+        Texts that must not appear as words of their own, whatever they consist of; their parts
+        neither, single letters excepted.  Inside other words they are no word of the program's.
     """
-    texts = {part for text in known for part in (text, *re.split(r"[\^/\\]", text)) if part.strip()}
-    for text in sorted(texts, key=len, reverse=True):
-        sentence = re.sub(re.escape(text), f" {GAP} ", sentence, flags=re.IGNORECASE)
+    parts = {part.strip() for text in known for part in (text, *re.split(r"[\^/\\]", text))}
+    for text in sorted((part for part in parts if len(part) > 1), key=len, reverse=True):
+        whole = rf"(?<!\w){re.escape(text)}(?!\w)"
+        sentence = re.sub(whole, f" {GAP} ", sentence, flags=re.IGNORECASE)
     kept: list[str] = []
     for token in sentence.split():
         if token == GAP and kept and kept[-1] == GAP:

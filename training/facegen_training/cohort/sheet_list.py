@@ -1,8 +1,8 @@
 """Where contact sheets lie that are not among what was prepared: a list beside the key.
 
-A sheet shows plain faces.  That of an encrypted cohort goes beside the key, and ``--sheet`` puts one
-anywhere; wiping must find it.  Paths may hold names, so the list lies with the names, not in the
-manifest.  One JSON object a line, appended; of a sheet the last line counts.
+A sheet shows plain faces.  That of an encrypted cohort goes beside the key, and ``--sheet`` puts
+one anywhere; wiping must find it.  Paths may hold names, so the list lies with the names, not in
+the manifest.  One JSON object a line, appended; of a sheet the last line counts.
 """
 
 from __future__ import annotations

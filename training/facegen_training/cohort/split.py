@@ -45,10 +45,13 @@ class Split:
         Pseudonym → ``train``, ``validation`` or ``test``.
     warnings
         Sentences about people who had to be moved.
+    moved
+        Pseudonym → part that the lab's list says, of people who were moved from it.
     """
 
     parts: dict[str, str]
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+    moved: dict[str, str] = field(default_factory=dict)
 
 
 def draw_split(
@@ -56,7 +59,7 @@ def draw_split(
     key: Key,
     fractions: Fractions,
     stated: Mapping[str, str],
-    kept: Mapping[str, str],
+    kept: Split,
     alike: Sequence[tuple[str, str]] = (),
 ) -> Split:
     """Give each person a part.
@@ -72,7 +75,7 @@ def draw_split(
     stated
         Pseudonym → part, as the lab's list says.
     kept
-        Pseudonym → part of an earlier split; these people stay where they are.
+        The earlier split; its people stay where they are.
     alike
         Pairs of pseudonyms that seem to be one person.
 
@@ -83,19 +86,15 @@ def draw_split(
     Raises
     ------
     UserError
-        When the list contradicts the earlier split.
+        When the list contradicts the earlier split; not where it only repeats the part from which
+        a person was moved, nor where the person is moved to the earlier part now.
     """
-    for person in sorted(stated):
-        if kept.get(person, stated[person]) != stated[person]:
-            raise UserError(
-                f"The list puts {person} into {stated[person]}, but {SPLIT} has {kept[person]}.",
-                "One person, one part for good: mend the list, or prepare into a new folder.",
-            )
-    parts = {**kept, **stated}
+    people = set(people)
+    parts = {**kept.parts, **stated}
     groups = _groups(sorted(people), alike)
     new = [group for group in groups if not any(person in parts for person in group)]
     new.sort(key=lambda group: key.derived("split", min(group)))
-    total = len(set(people))
+    total = len(people)
     target = {
         "test": round(fractions.test * total),
         "validation": round(fractions.validation * total),
@@ -105,8 +104,19 @@ def draw_split(
         count = Counter(parts.get(person) for person in current)
         part = next((p for p in target if count[p] + len(group) <= target[p]), "train")
         parts.update(dict.fromkeys(group, part))
-    warnings = _join(groups, parts)
-    return Split(dict(sorted(parts.items())), warnings)
+    again = {p: kept.parts[p] for p, part in stated.items() if kept.moved.get(p) == part}
+    parts.update({person: part for person, part in again.items() if person not in people})
+    warnings = _join(groups, parts, again)
+    for person in sorted(stated):
+        if kept.parts.get(person, stated[person]) not in (stated[person], parts[person]):
+            raise UserError(
+                f"The list puts {person} into {stated[person]}, but {SPLIT} has "
+                f"{kept.parts[person]}.",
+                "One person, one part for good: mend the list, or prepare into a new folder.",
+            )
+    moved = {person: part for person, part in stated.items() if parts[person] != part}
+    moved = {**{p: part for p, part in kept.moved.items() if p not in stated}, **moved}
+    return Split(dict(sorted(parts.items())), warnings, dict(sorted(moved.items())))
 
 
 def _groups(people: Sequence[str], alike: Sequence[tuple[str, str]]) -> list[list[str]]:
@@ -128,11 +138,17 @@ def _groups(people: Sequence[str], alike: Sequence[tuple[str, str]]) -> list[lis
     return list(groups.values())
 
 
-def _join(groups: list[list[str]], parts: dict[str, str]) -> tuple[str, ...]:
-    """Bring people who seem to be one onto the side that is held out most."""
+def _join(
+    groups: list[list[str]], parts: dict[str, str], again: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Bring people who seem to be one onto the side that is held out most.
+
+    `again` has the parts of people who were moved earlier: they stay moved, also when the other
+    person is gone.
+    """
     warnings = []
     for group in groups:
-        known = {parts[person] for person in group if person in parts}
+        known = {part[person] for part in (parts, again) for person in group if person in part}
         part = max(known, key=_HELD_OUT.__getitem__)
         for person in group:
             before = parts.get(person)
@@ -145,7 +161,7 @@ def _join(groups: list[list[str]], parts: dict[str, str]) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def read_split(path: Path, key: Key) -> dict[str, str]:
+def read_split(path: Path, key: Key) -> Split:
     """Read an earlier split; empty where there is none.
 
     Raises
@@ -154,10 +170,11 @@ def read_split(path: Path, key: Key) -> dict[str, str]:
         When it was drawn with another key, is damaged, or puts a person into no known part.
     """
     if not path.exists():
-        return {}
+        return Split({})
     try:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         parts = {str(person): str(part) for person, part in data["parts"].items()}
+        moved = {str(person): str(part) for person, part in data.get("moved", {}).items()}
         key_id = str(data["key_id"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -170,7 +187,7 @@ def read_split(path: Path, key: Key) -> dict[str, str]:
         )
     if not set(parts.values()) <= set(PARTS):
         raise UserError(f"{SPLIT} names a part that is not known.", f"Parts: {', '.join(PARTS)}.")
-    return parts
+    return Split(parts, moved=moved)
 
 
 def split_data(split: Split, key: Key, fractions: Fractions) -> dict[str, Any]:
@@ -180,4 +197,5 @@ def split_data(split: Split, key: Key, fractions: Fractions) -> dict[str, Any]:
         "key_id": key.id,
         "fractions": {"validation": fractions.validation, "test": fractions.test},
         "parts": split.parts,
+        **({"moved": split.moved} if split.moved else {}),
     }

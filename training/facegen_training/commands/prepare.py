@@ -32,7 +32,7 @@ def prepare(
     key: Annotated[
         Path | None,
         typer.Option(
-            help="Key file for pseudonyms and encryption; made where missing. Also for --wipe."
+            help="Key file for pseudonyms and encryption, made where missing."
         ),
     ] = None,
     encrypt: Annotated[bool, typer.Option("--encrypt", help="Encrypt what is prepared.")] = False,
@@ -73,10 +73,10 @@ def prepare(
             "--part goes with --shipped only.", "Name parts in the list, or take all people."
         )
     from facegen_training.cohort.key import read_or_make_key
+    from facegen_training.cohort.leftovers import prune as remove
     from facegen_training.cohort.pool import cores
     from facegen_training.cohort.prepare_cohort import Wishes, prepare_cohort
     from facegen_training.cohort.split import Fractions
-    from facegen_training.cohort.wipe import wipe_files
 
     wishes = Wishes(
         grid, source, Fractions(validation, test), encrypt, _date(retain_until),
@@ -90,7 +90,7 @@ def prepare(
     for warning in result.warnings:
         typer.echo(warning, err=True)
     if result.left and prune:
-        removed = wipe_files(result.left)
+        removed = remove(result.left, owner)
         typer.echo(f"{removed.files} files of scans outside the cohort were removed.", err=True)
     elif result.left:
         typer.echo(

@@ -147,7 +147,7 @@ def _places(scans: Path, labels: set[str]) -> dict[str, Candidate]:
     return {
         label: candidate
         for label in labels
-        for candidate in candidates
+        for candidate in sorted(candidates, key=lambda one: len(one.label))  # the closest counts
         if label == candidate.label or label.startswith(f"{candidate.label}/")
     }
 
