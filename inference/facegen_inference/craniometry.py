@@ -37,7 +37,7 @@ FRAME_CODES = ("po-L", "po-R", "or-L", "or-R")
 FOUND_MM = 5.0
 """A point with no bone within this distance of where it should be is inferred, not found."""
 MEAN_SKULL_MM = 3.4
-"""Residual of the rigid placement above which the frame is in doubt (see `_check_fit`)."""
+"""Residual of the rigid placement above which the frame is in doubt (see `placement_fault`)."""
 LEAST_EXPLAINED, LEAST_COVERED, LEAST_SCORE = 0.75, 0.40, 0.40
 """Of a placement that is believed.  Twelve real heads, five of them partial, gave 0.84–0.97,
 0.53–0.81 and 0.49–0.74; a head in a thermoplastic mask 0.62, 0.52 and 0.33; the sphere that comes
@@ -252,25 +252,34 @@ class _Unsure:
         return FrameUnsure(self.sentence, self.advice, landmarks=landmarks, **details)
 
 
-def _check_fit(fit: HeadFit, landmarks: Landmarks) -> None:
-    """Refuse a placement that complete or partial heads of the cohort do not have."""
-    values = {
-        "residual_mm": round(fit.residual_mm, 2),
-        "explained": round(fit.explained, 2),
-        "covered": round(fit.covered, 2),
-    }
+def placement_fault(fit: HeadFit) -> str:
+    """Return what is doubtful about a rigid placement, one sentence; empty where nothing is.
+
+    Doubtful is what complete or partial heads of the cohort do not have.
+    """
     up = fit.frame_from_patient[:3, :3]
     if up[2, 2] < UPRIGHT_COSINE or up[1, 1] < UPRIGHT_COSINE:
-        raise _Unsure(
-            "The head seems to lie another way than the file says (upside down, or facing back)."
-        ).error(landmarks, **values)
+        return "The head seems to lie another way than the file says (upside down, or facing back)."
     if (
         fit.residual_mm > MEAN_SKULL_MM
         or fit.explained < LEAST_EXPLAINED
         or fit.covered < LEAST_COVERED
         or fit.score < LEAST_SCORE
     ):
-        raise _Unsure("The skull could not be aligned with certainty.").error(landmarks, **values)
+        return "The skull could not be aligned with certainty."
+    return ""
+
+
+def _check_fit(fit: HeadFit, landmarks: Landmarks) -> None:
+    """Refuse a doubtful placement."""
+    values = {
+        "residual_mm": round(fit.residual_mm, 2),
+        "explained": round(fit.explained, 2),
+        "covered": round(fit.covered, 2),
+    }
+    fault = placement_fault(fit)
+    if fault:
+        raise _Unsure(fault).error(landmarks, **values)
 
 
 def _frame(fit: HeadFit, landmarks: Landmarks) -> Frame:

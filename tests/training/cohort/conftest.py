@@ -15,7 +15,7 @@ from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.volume import Volume
 from facegen_training.cohort.key import Key, read_key, read_or_make_key
 
-STEP = 3
+STEP = 4
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def spec_file(spec: PreprocessSpec, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def head() -> Volume:
-    """The synthetic head, averaged onto 3 mm voxels."""
+    """The synthetic head, averaged onto 4 mm voxels."""
     fine = head_volume(load_head_model())
     k, j, i = (n // STEP for n in fine.array.shape)
     cut = fine.array[: k * STEP, : j * STEP, : i * STEP].astype(np.float32)

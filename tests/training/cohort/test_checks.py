@@ -45,7 +45,7 @@ def test_a_plain_head_passes_and_little_is_noted(measures: checks.Measures, skul
     checks.check_skin(measures)
     checks.check_placed(locate(skull)[0])
     found = checks.flags(measures, skull)
-    assert [flag for flag in found if flag.startswith("coarse: voxels of 3×3×3 mm")]
+    assert [flag for flag in found if flag.startswith("coarse: voxels of 4×4×4 mm")]
     assert not [flag for flag in found if "mask" in flag or "mouth" in flag]
     assert measures.bare_share < 0.05
 

@@ -81,7 +81,7 @@ def test_other_processes_read_it_with_a_cache_of_their_own(manifest: Path) -> No
     assert (copy.cache.bytes, data.cache.bytes) == (0, BYTES)
     assert copy.cache.limit == data.cache.limit
     loader = torch.utils.data.DataLoader(
-        _Rows(data), batch_size=2, num_workers=2, multiprocessing_context="spawn"
+        _Rows(data), batch_size=2, num_workers=1, multiprocessing_context="spawn"
     )
     together = torch.cat(list(loader))
     for row in range(6):

@@ -16,7 +16,7 @@ from cohort_lab import Run, command, command_line
 from facegen_training.cohort.dataset import read_dataset
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
-KILLS = 3
+KILLS = 2
 
 
 def test_a_killed_run_ends_in_the_same_manifest(prepared: Run, lab: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -15,19 +16,22 @@ from facegen_training.cohort.prepare_cohort import Wishes, prepare_cohort
 
 
 @pytest.fixture
-def cohort(shared_ct: Path, shared_dicom: dict[str, Path], tmp_path: Path) -> Path:
+def cohort(shared_ct: Path, tmp_path: Path) -> Path:
+    """Three people, and every third slice of a plastic skull."""
     folder = tmp_path / "cohort"
     folder.mkdir()
     for name in ("okbp_004", "okbp_054", "okbp_116"):
         shutil.copy2(shared_ct / "openkbp" / f"{name}.nii.gz", folder)
-    shutil.copytree(shared_dicom["philips_dryskull_1mm"], folder / "plastic")
+    with tarfile.open(shared_ct / "dicom" / "philips_dryskull_1mm.tar.xz") as tar:
+        slices = sorted((m for m in tar.getmembers() if m.isfile()), key=lambda m: m.name)
+        tar.extractall(folder / "plastic", slices[::3], filter="data")
     return folder
 
 
 def test_people_are_prepared_and_what_is_no_head_with_a_face_is_refused(
-    cohort: Path, key: Key, tmp_path: Path
+    cohort: Path, spec: PreprocessSpec, key: Key, tmp_path: Path
 ) -> None:
-    wishes = Wishes(PreprocessSpec(), workers=2)
+    wishes = Wishes(spec, workers=2)
     result = prepare_cohort(cohort, tmp_path / "out", key, wishes)
     manifest = json.loads(result.manifest.read_text(encoding="utf-8"))
     people = {p["person"]: p for p in manifest["people"]}

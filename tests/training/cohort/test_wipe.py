@@ -4,15 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cohort_lab import write_nifti
 from egg_heads import synthesize
 
 from facegen_inference.errors import OutputError, UserError
 from facegen_inference.preprocess import PreprocessSpec
-from facegen_inference.volume import Volume
 from facegen_training.cohort.dataset import read_dataset, read_manifest, write_json
 from facegen_training.cohort.key import Key, read_or_make_key
-from facegen_training.cohort.prepare_cohort import Wishes, prepare_cohort
 from facegen_training.cohort.sheet_list import note_sheet, noted_sheets, sheet_list
 from facegen_training.cohort.wipe import wipe_files, wipe_prepared
 
@@ -61,37 +58,6 @@ def test_what_cannot_be_wiped_is_said(tmp_path: Path) -> None:
         wipe_files([tmp_path / "missing"])
     with pytest.raises(UserError, match="Nothing was prepared"):
         wipe_prepared(tmp_path)
-
-
-def test_the_sheet_of_an_encrypted_cohort_is_found_beside_its_key_and_goes(
-    head: Volume, key: Key, tmp_path: Path
-) -> None:
-    write_nifti(head, tmp_path / "scans" / "Quixworth.nii.gz")
-    coarse = PreprocessSpec(shape=(32, 28, 24), spacing_mm=8.0)
-    out, elsewhere = tmp_path / "out", tmp_path / "desk" / "Quixworth.html"
-    elsewhere.parent.mkdir()
-    for sheet in (elsewhere, None):
-        result = prepare_cohort(
-            tmp_path / "scans", out, key, Wishes(coarse, encrypt=True, sheet=sheet)
-        )
-    sheets = {elsewhere, result.sheet}
-    assert result.sheet.parent == key.path.parent
-    assert all(b"data:image/jpeg" in sheet.read_bytes() for sheet in sheets)
-    assert b"Quixworth" not in result.manifest.read_bytes()
-    assert sheet_list(key.path).stat().st_mode & 0o077 == 0
-    another = tmp_path / "keys" / "another.key"
-    (done,) = wipe_prepared(out, another)
-    assert done.missing_sheet == result.sheet.name
-    assert {sheet.is_file() for sheet in sheets} == {True}
-    out = out.rename(tmp_path / "moved")
-    (done,) = wipe_prepared(out, key.path)
-    assert (done.missing_sheet, done.wiped.files) == ("", 2)
-    assert {sheet.exists() for sheet in sheets} == {False}
-    (done,) = wipe_prepared(out, another)
-    assert not done.missing_sheet, "it is known to be gone"
-    assert sorted(p.name for p in result.manifest.parent.glob("*")) == []
-    assert key.path.is_file()
-    assert key.names.is_file()
 
 
 def test_a_sheet_that_was_never_noted_is_found_in_the_usual_place_only_with_its_own_key(

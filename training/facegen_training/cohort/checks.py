@@ -13,13 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from facegen_inference.atlas import load_atlas
-from facegen_inference.craniometry import (
-    LEAST_COVERED,
-    LEAST_EXPLAINED,
-    LEAST_SCORE,
-    MEAN_SKULL_MM,
-    UPRIGHT_COSINE,
-)
+from facegen_inference.craniometry import placement_fault
 from facegen_inference.depth_table import load_depth_table
 from facegen_inference.errors import FrameUnsure, UserError
 from facegen_inference.preprocess import PreprocessSpec
@@ -86,21 +80,12 @@ def check_placed(fit: HeadFit) -> None:
     FrameUnsure
         The placement is doubtful.
     """
-    turn = fit.frame_from_patient[:3, :3]
-    advice = "Check the scan's orientation in the workstation, and that it shows one whole head."
-    if turn[2, 2] < UPRIGHT_COSINE or turn[1, 1] < UPRIGHT_COSINE:
+    fault = placement_fault(fit)
+    if fault:
         raise FrameUnsure(
-            "The head seems to lie another way than the file says (upside down, or facing back).",
-            advice,
+            fault,
+            "Check the scan's orientation in the workstation, and that it shows one whole head.",
         )
-    doubtful = (
-        fit.residual_mm > MEAN_SKULL_MM
-        or fit.explained < LEAST_EXPLAINED
-        or fit.covered < LEAST_COVERED
-        or fit.score < LEAST_SCORE
-    )
-    if doubtful:
-        raise FrameUnsure("The skull could not be aligned with certainty.", advice)
 
 
 def measure(
