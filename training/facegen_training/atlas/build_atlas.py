@@ -1,8 +1,9 @@
 """Make the averages that ship: mean skull, mean skin and its spread, and the demo head.
 
 In: people prepared on a grid round the whole head (``facegen-train prepare --shipped
---whole-head``), those who train and validate; people of the test part are never averaged.  Out: ``atlas.npz``, which
-`facegen_inference.atlas` reads, and ``demo_head.npz``, which `facegen_inference.demo_head` reads.
+--whole-head``), those who train and validate; people of the test part are never averaged.
+Out: ``atlas.npz``, which `facegen_inference.atlas` reads, and ``demo_head.npz``, which
+`facegen_inference.demo_head` reads.
 
 The files in the resources were made by an earlier form of this code and are not reproduced bit
 by bit: there the scans were read anew instead of prepared, one sharp head was the first template,
