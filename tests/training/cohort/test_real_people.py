@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import json
 import shutil
-import tarfile
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_training.cohort.dataset import read_dataset
 from facegen_training.cohort.key import Key
 from facegen_training.cohort.prepare_cohort import Wishes, prepare_cohort
 
+_PLACE = "ImagePositionPatient"
+
 
 @pytest.fixture
-def cohort(shared_ct: Path, tmp_path: Path) -> Path:
+def cohort(shared_ct: Path, shared_dicom: dict[str, Path], tmp_path: Path) -> Path:
     """Three people, and every third slice of a plastic skull."""
     folder = tmp_path / "cohort"
     folder.mkdir()
     for name in ("okbp_004", "okbp_054", "okbp_116"):
         shutil.copy2(shared_ct / "openkbp" / f"{name}.nii.gz", folder)
-    with tarfile.open(shared_ct / "dicom" / "philips_dryskull_1mm.tar.xz") as tar:
-        slices = sorted((m for m in tar.getmembers() if m.isfile()), key=lambda m: m.name)
-        tar.extractall(folder / "plastic", slices[::3], filter="data")
+    files = (p for p in shared_dicom["philips_dryskull_1mm"].rglob("*") if p.is_file())
+    heads = ((dcmread(path, specific_tags=[_PLACE]), path) for path in files)
+    plastic = sorted((float(head[_PLACE].value[2]), path) for head, path in heads if _PLACE in head)
+    (folder / "plastic").mkdir()
+    for _, path in plastic[::3]:
+        shutil.copy2(path, folder / "plastic")
     return folder
 
 
