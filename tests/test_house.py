@@ -82,7 +82,8 @@ def test_nothing_of_one_machine_is_stored(tracked: list[Path]) -> None:
     # /home/anna is no one's: tests use it to show that reports hide such paths.
     places = r"(?<![\w.~>-])/(?!home/anna/)(work|root|opt|home/\w+|Users/\w+|tmp)/\w"
     hosts = r"pythonhosted\.org|\bpypi\.org/simple|download\.pytorch\.org"
-    assert not hits(tracked, places)
+    ours = [path for path in tracked if path.suffix != ".def"]  # folders inside a container
+    assert not hits(ours, places)
     assert not hits(tracked, hosts)
 
 

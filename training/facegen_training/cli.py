@@ -21,7 +21,12 @@ from facegen_training.commands.submit import submit
 from facegen_training.commands.sweep import sweep
 from facegen_training.commands.synthesize import synthesize
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # or what stands in square brackets would vanish from the help
+)
 
 
 @app.callback()

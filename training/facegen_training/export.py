@@ -7,6 +7,7 @@ memory gives.
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -48,8 +49,12 @@ POPULATION = {
     "OpenKBP": "Adults planned for radiotherapy of head and neck cancer, CT voxels of 3.8 to "
     "5.4 mm, often without the vertex.",
     "Visible Human Female": "A woman of 59, CT voxels of 1 mm.",
-    "synthetic": "Egg-shaped heads that never were.",
+    "synthetic": "Heads of a statistical model, of nobody.",
 }
+COARSE = (
+    "Learned from coarse scans: smooth shape and tissue depth only; nose tip, lips and "
+    "eyelids are near their mean."
+)
 LATENT_NAMES = ("build, thin to heavy", "second direction", "third direction")
 
 
@@ -152,7 +157,8 @@ def make_card(
     Raises
     ------
     UserError
-        When it is to ship and a source is not cleared, or it has not been measured.
+        When it is to ship and a source is not cleared, one of the model it began from included,
+        or it has not been measured.
     """
     if ship and not held_out:
         raise UserError(
@@ -178,11 +184,10 @@ def make_card(
         intended_use=INTENDED_USE,
         limits=(
             *LIMITS,
-            "Learned from coarse scans: smooth shape and tissue depth only; nose tip, lips and "
-            "eyelids are near their mean.",
+            *([COARSE] if "OpenKBP" in trained.settings["sources"] else []),
         ),
         licence="Apache-2.0",
-        sources=cleared_sources((person.source for person in people), ship),
+        sources=cleared_sources(trained.settings["sources"], ship),
         manifest_sha256=data.manifest_sha256,
     )
 
@@ -245,6 +250,7 @@ def _write(trained: Trained, card: ModelCard, path: Path, half: bool) -> None:
     skull = torch.zeros(1, len(spec.channels), *spec.shape)
     latent = torch.zeros(1, network.latent_size)
     assert isinstance(network, torch.nn.Module)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, we do not
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
@@ -306,5 +312,5 @@ def compare(network: FaceNetwork, path: Path, examples: np.ndarray) -> Parity:
             miss = np.abs(wanted - b)
             size = np.sqrt((wanted**2).mean())
             found.append((miss.mean(), miss.max(), np.sqrt((miss**2).mean()) / size))
-    mean, worst, relative = (float(max(column)) for column in zip(*found, strict=True))
+    mean, worst, relative = (float(value) for value in np.max(found, axis=0))  # NaN stays
     return Parity(mean, worst, relative)

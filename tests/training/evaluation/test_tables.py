@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from facegen_inference.errors import UserError
 from facegen_training.evaluation import tables
-from facegen_training.evaluation.held_out import held_out_rows
+from facegen_training.evaluation.held_out import held_out_rows, write_held_out
 from facegen_training.evaluation.plots import averaged_maps
 from facegen_training.evaluation.tables import Row
 
@@ -114,3 +117,17 @@ def test_several_scans_of_one_person_count_once(rows: list[Row]) -> None:
     assert len(tables.chosen(merged, method="neural")) == 4
     refused = [{**r, "failed": "No head."} for r in (rows[0], again)]
     assert len(tables.by_person(refused)) == 2
+
+
+def test_no_card_gets_another_models_figures(rows: list[Row], tmp_path: Path) -> None:
+    both = [*rows, *(row(f"p{n}", "other", 0.5) for n in range(4))]
+    sharp = row("s", "neural", 9.0, voxel_mm=[1.0, 1.0, 1.0])
+    paths = write_held_out([*both, sharp], ["neural", "other"], tmp_path)
+    assert [path.name for path in paths] == ["held-out-neural.json", "held-out-other.json"]
+    found = [json.loads(path.read_text()) for path in paths]
+    assert [[r["method"] for r in data["rows"]] for data in found] == [
+        ["mean-face", "neural"],
+        ["mean-face", "other"],
+    ]
+    assert "1 more, on another kind of scan" in found[0]["note"]
+    assert write_held_out(rows, ["neural"], tmp_path)[0].name == "held-out.json"

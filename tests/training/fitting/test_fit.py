@@ -16,6 +16,7 @@ from facegen_training.fitting.augment import coarse_points, plain_sample
 from facegen_training.fitting.config import Config
 from facegen_training.fitting.fit import fit
 from facegen_training.fitting.losses import distance_error, face_weight, near_skin, surface_miss
+from facegen_training.fitting.run_folder import only_one
 from facegen_training.fitting.stop import Stop
 from facegen_training.fitting.training import Aids
 from facegen_training.networks.linear_file import load_linear
@@ -145,3 +146,9 @@ def test_linear_prediction_of_unseen_people_never_used_them(
 
         own_fold_left_out = miss(linear.folds[linear.fold_of[int(person)]])
         assert own_fold_left_out != pytest.approx(miss(linear.whole), rel=1e-6)
+
+
+def test_two_processes_never_train_one_run(people: Dataset, tiny: Config, run: Path) -> None:
+    with only_one(run), pytest.raises(UserError, match="Another process is training this run"):
+        fit(people, run, tiny)
+    fit(people, run, tiny)

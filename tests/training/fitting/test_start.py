@@ -14,7 +14,7 @@ import torch
 from egg_heads import synthesize
 from safetensors.torch import load_file
 
-from facegen_inference.card import Calibration
+from facegen_inference.card import Calibration, ErrorRow
 from facegen_inference.errors import UserError
 from facegen_inference.network import default_model, open_model
 from facegen_inference.preprocess import PreprocessSpec
@@ -120,7 +120,7 @@ def test_a_fine_tuned_run_is_resumed_without_naming_its_start(
         fit(others, run, tiny, Aids(start=other_start))
 
 
-def test_the_same_people_keep_their_folds(
+def test_the_same_people_keep_their_folds_and_others_get_their_own(
     people: Dataset, others: Dataset, tiny: Config, one_step: Config, tmp_path: Path
 ) -> None:
     first = fit(people, tmp_path / "first", tiny)
@@ -128,7 +128,7 @@ def test_the_same_people_keep_their_folds(
     fit(others, tmp_path / "others", one_step, Aids(start=first))
     folds = [load_linear(tmp_path / r / "linear.safetensors").fold_of for r in ("same", "others")]
     assert folds[0].keys() == set(people.rows("train"))
-    assert folds[1] == {}
+    assert folds[1].keys() == set(others.rows("train"))
 
 
 @pytest.fixture
@@ -151,6 +151,35 @@ def test_another_network_is_refused(
     other = replace(one_step, network="pix2pix3d")
     with pytest.raises(UserError, match="is a network sdf, not pix2pix3d"):
         fit(people, tmp_path / "run", other, Aids(start=first))
+    assert not (tmp_path / "run").exists()  # nothing of the refused model stays behind
+
+
+def test_what_a_model_began_from_is_on_its_card_and_at_the_gate(
+    people: Dataset, others: Dataset, one_step: Config, tmp_path: Path, first: Path
+) -> None:
+    cleared = replace(others, people=tuple(replace(p, source="OpenKBP") for p in others.people))
+    model = exported(people, first, tmp_path / "first.onnx")
+    row = ErrorRow(
+        method="neural", people=2, mean_mm=2, median_mm=1, p95_mm=6, below_2mm_percent=60,
+        below_2_5mm_percent=70,
+    )  # fmt: skip
+    bands = Calibration(factor50=1, factor90=1, people=1, note="none")
+    for name, start in (("from-model", model), ("from-checkpoint", first)):
+        last = fit(cleared, tmp_path / name, one_step, Aids(start=start))
+        trained = trained_of_run(cleared, last)
+        card = make_card(cleared, trained, "tuned", "1.0.0", False, (row,), "Test.", bands)
+        assert [source.name for source in card.sources] == ["OpenKBP", "synthetic"]
+        with pytest.raises(UserError, match="synthetic is not on the list"):
+            make_card(cleared, trained, "tuned", "1.0.0", True, (row,), "Test.", bands)
+    plain = trained_of_run(cleared, fit(cleared, tmp_path / "plain", one_step))
+    make_card(cleared, plain, "own", "1.0.0", True, (row,), "Test.", bands)
+
+
+def test_nobody_to_learn_from_is_said(people: Dataset, one_step: Config, tmp_path: Path) -> None:
+    nobody = replace(people, people=tuple(replace(p, part="test") for p in people.people))
+    with pytest.raises(UserError, match="no one to learn from"):
+        fit(nobody, tmp_path / "run", one_step)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_gan_goes_on_from_its_own_checkpoint_or_model_file(

@@ -148,7 +148,7 @@ def machine_file(name: str) -> str:
 def test_unknown_machines_and_plans_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no machine 'cray'"):
         read_machine("cray")
-    with pytest.raises(UserError, match="not a plan"):
+    with pytest.raises(UserError, match="neither a preset nor a file"):
         read_preset("dock")
     (tmp_path / "p.toml").write_text('title="t"\nnetwork="sdf"\nsize=[64,64,64]\nheads=3\n')
     with pytest.raises(UserError, match="unknown input heads"):

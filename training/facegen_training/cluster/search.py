@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import copy
 import json
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +26,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from facegen_inference.errors import UserError
-from facegen_training.fitting.config import config_from_data
+from facegen_training.fitting.config import config_from_data, read_toml
 
 Kind = Literal["float", "log", "int", "choice"]
 KINDS: tuple[Kind, ...] = ("float", "log", "int", "choice")
@@ -120,13 +119,7 @@ def read_search(path: Path) -> Search:
     UserError
         For an unreadable file, an unknown key, or a value that fit would refuse.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path.name} cannot be read as TOML.", "Check the file.", reason=error
-        ) from error
-    return search_from_data(data, path.parent)
+    return search_from_data(read_toml(path), path.parent)
 
 
 def search_from_data(data: dict[str, Any], where: Path) -> Search:

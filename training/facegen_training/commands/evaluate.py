@@ -28,7 +28,8 @@ def evaluate(
         typer.Option(help="Model file to score, FILE or NAME=FILE; again for more."),
     ] = None,
     method: Annotated[
-        list[str] | None, typer.Option(help="Built-in methods; all when left away.")
+        list[str] | None,
+        typer.Option(help="Built-in methods; without --model all, with it those not learned."),
     ] = None,
     condition: Annotated[
         list[str] | None,
@@ -59,13 +60,14 @@ def evaluate(
     from facegen_training.evaluation.people import people_to_score
     from facegen_training.evaluation.protocol import CONDITIONS, HEADLINE
     from facegen_training.evaluation.report import Study, write_report
-    from facegen_training.evaluation.score import contenders, mean_face, score_people
+    from facegen_training.evaluation.score import LEARNED, contenders, mean_face, score_people
 
     conditions = list(dict.fromkeys([HEADLINE, *(condition or [])]))
     for name in conditions:
         if name not in CONDITIONS:
             raise UserError(f"There is no condition {name}.", f"Known: {', '.join(CONDITIONS)}.")
-    compared = contenders(method or list(METHODS), model or [])
+    builtin = [name for name in METHODS if not (model and name == LEARNED)]
+    compared = contenders(method or builtin, model or [])
     cases = people_to_score(scans, part, person, (prepared, key) if prepared else None)
     folder = work or out / "scores"
     with progress_bar("scoring") as progress:
@@ -75,7 +77,9 @@ def evaluate(
         floors=measure_floors(cases, folder),
         models={one.name: one.key["model"] for one in compared if "model" in one.key},
         notes=notes.read_text(encoding="utf-8") if notes else "",
+        part=part,
     )
     typer.echo(str(write_report(study, mean_face(), out)))
     if part == "test" and not person:
-        typer.echo(str(write_held_out(rows, out / "held-out.json")))
+        for path in write_held_out(rows, [one.name for one in compared if one.model], out):
+            typer.echo(str(path))

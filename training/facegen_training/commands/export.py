@@ -26,9 +26,7 @@ def export(
     ship: Annotated[
         bool, typer.Option("--ship", help="Refuse anything that may not be published.")
     ] = False,
-    half: Annotated[
-        bool, typer.Option("--half", help="Store weights in half precision.")
-    ] = False,
+    half: Annotated[bool, typer.Option("--half", help="Store weights in half precision.")] = False,
 ) -> None:
     """Write one ONNX file with preprocessing and card, compared with the network.
 

@@ -31,9 +31,7 @@ def prepare(
     test: Annotated[float, typer.Option(help="Share of people who test.")] = 0.2,
     key: Annotated[
         Path | None,
-        typer.Option(
-            help="Key file for pseudonyms and encryption, made where missing."
-        ),
+        typer.Option(help="Key file for pseudonyms and encryption, made where missing."),
     ] = None,
     encrypt: Annotated[bool, typer.Option("--encrypt", help="Encrypt what is prepared.")] = False,
     retain_until: Annotated[

@@ -46,13 +46,25 @@ def held_out_rows(rows: list[Row]) -> tuple[ErrorRow, ...]:
     return tuple(found)
 
 
-def write_held_out(rows: list[Row], path: Path) -> Path:
-    """Write what ``facegen-train export --held-out`` reads, and return its path."""
+def write_held_out(rows: list[Row], learned: list[str], out: Path) -> list[Path]:
+    """Write what ``facegen-train export --held-out`` reads, and return the paths.
+
+    One file a learned method, ``held-out.json`` or, of several, ``held-out-NAME.json``: with its
+    own figures and the built-in methods', so that no card shows another model's.
+    """
     table = held_out_rows(rows)
     people = max(row.people for row in table)
+    everyone = len({r["person"] for r in rows if "failed" not in r})
+    others = f" {everyone - people} more, on another kind of scan, do not count here."
     note = (
         f"{people} people never used in training, from bone alone (level 250 HU), both-way "
         "closest distances over the predicted face region, mean over people."
+        + (others if everyone > people else "")
     )
-    write_json(path, {"note": note, "rows": [row.model_dump(mode="json") for row in table]})
-    return path
+    written = []
+    for name in learned:
+        mine = [row for row in table if row.method == name or row.method not in learned]
+        path = out / ("held-out.json" if len(learned) == 1 else f"held-out-{name}.json")
+        write_json(path, {"note": note, "rows": [row.model_dump(mode="json") for row in mine]})
+        written.append(path)
+    return written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -11,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from facegen_inference.mesh import Mesh
 from facegen_training.evaluation.protocol import HEADLINE
@@ -36,8 +38,11 @@ def colours(methods: list[str]) -> dict[str, str]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=130)
+    """Write a figure as PNG with a palette of 256 colours, a third of the size."""
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=130)
     plt.close(figure)
+    Image.open(drawn).convert("RGB").quantize(256).save(path, format="PNG", optimize=True)
 
 
 def people_plot(rows: list[Row], path: Path) -> None:

@@ -41,12 +41,15 @@ class Study:
         Name of a learned method → SHA-256 of its model file.
     notes
         Markdown put at the end: what must be known to read the numbers.
+    part
+        Part of the split that was scored.
     """
 
     rows: list[Row]
     floors: dict[str, dict[str, Any]]
     models: dict[str, str] = field(default_factory=dict)
     notes: str = ""
+    part: str = "test"
 
 
 def write_report(study: Study, mean_face: Mesh, out: Path) -> Path:
@@ -54,9 +57,9 @@ def write_report(study: Study, mean_face: Mesh, out: Path) -> Path:
     folder = out / "validation"
     people = tables.by_person(study.rows)
     drawn = draw_all(people, mean_face, folder)
-    without_maps = [{k: v for k, v in r.items() if k != "map"} for r in study.rows]
-    scores = json.dumps(without_maps, indent=1)
-    (folder / "scores.json").write_text(scores + "\n", encoding="utf-8")
+    figures = [_rounded({k: v for k, v in r.items() if k != "map"}) for r in study.rows]
+    lines = ",\n".join(json.dumps(figure) for figure in figures)
+    (folder / "scores.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     headline = [r for r in people if r["condition"] == HEADLINE]
     coarse = tables.of_kind(headline, coarse=True)
     sharp = tables.of_kind(headline, coarse=False)
@@ -76,13 +79,23 @@ def write_report(study: Study, mean_face: Mesh, out: Path) -> Path:
     return page
 
 
+def _rounded(values: Any) -> Any:
+    """Return data with every number to a thousandth."""
+    if isinstance(values, dict):
+        return {key: _rounded(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [_rounded(value) for value in values]
+    return round(values, 3) if isinstance(values, float) else values
+
+
 def _opening(study: Study) -> list[str]:
     models = ", ".join(f"{name} model SHA-256 `{sha[:16]}`" for name, sha in study.models.items())
     return [
         "# Validation",
-        "How far faces made from bone alone lie from the true skin, on people whom neither the "
-        "model nor the mean face has seen. Written by `facegen-train evaluate`; the figures "
-        "per person are in [validation/scores.json](validation/scores.json).",
+        "How far faces made from bone alone lie from the true skin, on people of the part "
+        f"{study.part}, left out when the models were trained. Written by `facegen-train "
+        "evaluate`; the figures per person are in "
+        "[validation/scores.json](validation/scores.json).",
         f"Protocol {PROTOCOL}, face region version {region_definition().version}, mean face of "
         f"{load_atlas().people} people" + (f", {models}." if models else "."),
         METHOD,

@@ -227,13 +227,25 @@ def read_config(path: Path) -> Config:
     UserError
         For an unreadable file, an unknown key or a value of the wrong kind.
     """
+    return config_from_data(read_toml(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds.
+
+    Raises
+    ------
+    UserError
+        When it is not there, or not TOML.
+    """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file {path.name} there.", "Check the path.") from error
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path.name} cannot be read as TOML.", "Check the file.", reason=error
+            f"{path.name} cannot be read as TOML.", f"Check the file: {error}", reason=error
         ) from error
-    return config_from_data(data)
 
 
 def config_from_data(data: dict[str, Any]) -> Config:
@@ -254,6 +266,15 @@ def _build(kind: type[T], data: object, where: str) -> T:
     return kind(**values)
 
 
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word in quotes",
+    tuple: "a list in square brackets",
+}
+
+
 def _value(default: object, given: object, where: str) -> object:
     if is_dataclass(default):
         return _build(type(default), given, f"{where}.")
@@ -264,6 +285,6 @@ def _value(default: object, given: object, where: str) -> object:
         return float(given)  # type: ignore[arg-type]
     if type(given) is not type(default):
         raise UserError(
-            f"The setting {where} must be a {type(default).__name__}.", f"It is {given!r}."
+            f"The setting {where} must be {_KINDS[type(default)]}.", f"It is {given!r}."
         )
     return given

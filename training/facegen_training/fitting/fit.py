@@ -21,6 +21,7 @@ from facegen_training.fitting.checkpoint import newest_checkpoint
 from facegen_training.fitting.config import Config, FitConfig
 from facegen_training.fitting.launch import end_ranks, launch, lost_ranks_named, numerics
 from facegen_training.fitting.record import memory_mib
+from facegen_training.fitting.run_folder import only_one
 from facegen_training.fitting.stop import Stop
 from facegen_training.fitting.training import Aids, Training, begin, go_back, save, validate
 from facegen_training.networks.learner import Batch
@@ -64,7 +65,8 @@ def fit(data: Dataset, run: Path, config: Config, aids: Aids | None = None) -> P
 def _fit(fabric: Fabric, data: Dataset, run: Path, config: Config, aids: Aids) -> Path:
     training = begin(fabric, data, run, config, aids)
     try:
-        folder = _train(training, aids.stop)
+        with only_one(run) if fabric.is_global_zero else nullcontext():
+            folder = _train(training, aids.stop)
     finally:
         training.loader.close()
         if training.record is not None:

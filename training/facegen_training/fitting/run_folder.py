@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,8 @@ from facegen_training.fitting.config import MACHINE, Config, FitConfig, config_f
 
 RUN_VERSION = 2
 RUN = "run.json"
+UNKNOWN = "data of unknown origin"
+"""Source of whatever went into weights that do not say; never on the allow-list."""
 
 
 def start_run(
@@ -47,6 +52,7 @@ def start_run(
         "spec": data.spec.to_json(),
         "manifest_sha256": data.manifest_sha256,
         "start": start,
+        "sources": sources_of(data, start),
     }
     if before is not None and _compared(before) != _compared(settings):
         raise UserError(
@@ -82,7 +88,7 @@ def read_run(run: Path) -> dict[str, Any] | None:
                 f"The run {run.name} is of version {version}.",
                 f"This program reads versions up to {RUN_VERSION}.",
             )
-        if not {"config", "spec", "manifest_sha256", "start"} <= settings.keys():
+        if not {"config", "spec", "manifest_sha256", "start", "sources"} <= settings.keys():
             raise ValueError("incomplete")
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(
@@ -94,7 +100,52 @@ def read_run(run: Path) -> dict[str, Any] | None:
 def upgrade_run_1(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a run of FaceGen 0.1 with what has been added since at its default."""
     config = config_from_data(settings["config"]).as_data()
-    return {**settings, "version": RUN_VERSION, "config": config, "start": None}
+    added = {"version": RUN_VERSION, "config": config, "start": None, "sources": [UNKNOWN]}
+    return {**settings, **added}
+
+
+@contextmanager
+def only_one(run: Path) -> Iterator[None]:
+    """Keep the run's folder to this process until the end.
+
+    The lock goes with the process, however it ends.  Where the file system cannot lock, nothing
+    is kept.
+
+    Raises
+    ------
+    UserError
+        When another process trains the run.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                "Another process is training this run.",
+                "Wait until it has ended, or give another run folder.",
+            ) from error
+        except OSError:
+            pass  # a network folder without locks
+        try:
+            yield
+        finally:
+            (run / ".lock").unlink(missing_ok=True)
+
+
+def sources_of(data: Dataset, start: dict[str, Any] | None) -> list[str]:
+    """Return whose data are in a run's weights: its people's sources and those of its start.
+
+    People of the part ``validation`` count: the model's offset and bands come from them.
+    """
+    rows = [*data.rows("train"), *data.rows("validation")]
+    own = {data.people[row].source for row in rows}
+    return sorted(own | set([] if start is None else start.get("sources", [UNKNOWN])))
 
 
 def config_of_run(settings: dict[str, Any]) -> Config:
@@ -106,7 +157,8 @@ def _compared(settings: dict[str, Any]) -> dict[str, Any]:
     config = config_of_run(settings)
     plain = {name: getattr(FitConfig(), name) for name in MACHINE}
     config = replace(config, fit=replace(config.fit, **plain))
-    return {**settings, "config": config.as_data()}
+    kept = {key: value for key, value in settings.items() if key != "sources"}  # the data's own
+    return {**kept, "config": config.as_data()}
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from facegen_inference.card import ModelCard
 from facegen_inference.errors import UserError
 from facegen_inference.network import open_model
 from facegen_inference.preprocess import PreprocessSpec
@@ -21,7 +22,7 @@ from facegen_inference.provenance import sha256_of
 from facegen_training.cohort.dataset import Dataset
 from facegen_training.fitting.checkpoint import load_checkpoint
 from facegen_training.fitting.config import Config, NetConfig
-from facegen_training.fitting.run_folder import config_of_run, read_run
+from facegen_training.fitting.run_folder import UNKNOWN, config_of_run, read_run
 from facegen_training.networks.linear import LinearFit, LinearPart
 from facegen_training.networks.linear_file import LINEAR, load_linear, save_linear
 
@@ -42,8 +43,13 @@ class Begin:
         What it is, and the size of its correction (of ``sdf``).
     offset_mm
         What the model adds to its distances.
+    sources
+        Whose data its weights were learned from.
     weights
         ``player.tensor`` of what it has.
+    linear
+        The linear part that goes with the weights, which has seen none of this run's people or
+        left each out once; None where it is to be fitted anew.
     """
 
     name: str
@@ -51,11 +57,18 @@ class Begin:
     network: str
     net: NetConfig
     offset_mm: float
+    sources: tuple[str, ...]
     weights: dict[str, Tensor]
+    linear: LinearFit | None = None
 
     def record(self) -> dict[str, Any]:
         """Return what the run keeps of it."""
-        return {"name": self.name, "sha256": self.sha256, "offset_mm": self.offset_mm}
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "offset_mm": self.offset_mm,
+            "sources": list(self.sources),
+        }
 
     def suit(self, config: Config) -> Config:
         """Return the configuration with the model's own size.
@@ -96,26 +109,30 @@ class Begin:
                 target.copy_(values)
 
 
-def begin_from(path: Path, data: Dataset, run: Path) -> Begin:
+def keep_linear(begin: Begin, run: Path) -> None:
+    """Put the linear part that a run begins from into its folder, unless one is there."""
+    if begin.linear is not None and not (run / LINEAR).exists():
+        save_linear(run / LINEAR, begin.linear)
+
+
+def begin_from(path: Path, data: Dataset) -> Begin:
     """Read a model file (.onnx) or a checkpoint folder; nothing is unpickled.
 
-    The linear part it brings goes into the run's folder.  It has not seen these people, unless
-    they are those that it was fitted on: then its folds come along.
+    A model file's linear part is taken to have seen none of these people.  A checkpoint's is kept
+    for the very people it was fitted on, folds and all; for others, who may be among them, it is
+    fitted anew.
 
     Raises
     ------
     UserError
         When it is neither, or was made for another preprocessing.
     """
-    begin, linear, spec = _of_checkpoint(path, data) if path.is_dir() else _of_model(path)
+    begin, spec = _of_checkpoint(path, data) if path.is_dir() else _of_model(path)
     if spec != data.spec:
         raise UserError(
             f"{path.name} was trained with another preprocessing than these people's.",
             "Prepare them with that model's own: facegen-train prepare --spec MODEL.",
         )
-    run.mkdir(parents=True, exist_ok=True)
-    if linear is not None and not (run / LINEAR).exists():
-        save_linear(run / LINEAR, linear)
     return begin
 
 
@@ -127,15 +144,13 @@ def resumed_config(run: Path, config: Config) -> Config:
     return replace(config, net=config_of_run(before).net)
 
 
-def _of_checkpoint(folder: Path, data: Dataset) -> tuple[Begin, LinearFit | None, PreprocessSpec]:
+def _of_checkpoint(folder: Path, data: Dataset) -> tuple[Begin, PreprocessSpec]:
     checkpoint, settings = load_checkpoint(folder)
     config = config_of_run(settings)
     linear = None
     path = folder.parent / LINEAR
-    if path.exists():
+    if path.exists() and settings["manifest_sha256"] == data.manifest_sha256:
         linear = load_linear(path)
-        if settings["manifest_sha256"] != data.manifest_sha256:
-            linear = replace(linear, folds=(), fold_of={})
     offset = (settings.get("start") or {}).get("offset_mm", 0.0)
     begin = Begin(
         name=folder.name,
@@ -143,12 +158,14 @@ def _of_checkpoint(folder: Path, data: Dataset) -> tuple[Begin, LinearFit | None
         network=config.network,
         net=config.net,
         offset_mm=offset,
+        sources=tuple(settings.get("sources", [UNKNOWN])),
         weights={**checkpoint.weights, **checkpoint.average},
+        linear=linear,
     )
-    return begin, linear, PreprocessSpec.from_json(settings["spec"])
+    return begin, PreprocessSpec.from_json(settings["spec"])
 
 
-def _of_model(path: Path) -> tuple[Begin, LinearFit | None, PreprocessSpec]:
+def _of_model(path: Path) -> tuple[Begin, PreprocessSpec]:
     model = open_model(path)
     graph = onnx.load(str(path))
     arrays = {t.name: numpy_helper.to_array(t) for t in graph.graph.initializer}
@@ -178,9 +195,17 @@ def _of_model(path: Path) -> tuple[Begin, LinearFit | None, PreprocessSpec]:
         network=network,
         net=net,
         offset_mm=trained.get("offset_mm", _offset(arrays, model.card.calibration.offset_mm)),
+        sources=_sources(model.card),
         weights=weights,
+        linear=linear,
     )
-    return begin, linear, model.spec
+    return begin, model.spec
+
+
+def _sources(card: ModelCard) -> tuple[str, ...]:
+    """Return whose data a model was learned from, as its card says."""
+    named = {source.name for source in card.sources} | set(card.training_population.counts)
+    return tuple(sorted(named)) or (UNKNOWN,)
 
 
 HALF = ".half"

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.fabric import Fabric
 
@@ -26,7 +25,7 @@ from facegen_training.fitting.pictures import face_picture
 from facegen_training.fitting.players import Average, Player, set_up
 from facegen_training.fitting.record import Record, Say
 from facegen_training.fitting.run_folder import start_run
-from facegen_training.fitting.start import begin_from, resumed_config
+from facegen_training.fitting.start import begin_from, keep_linear, resumed_config
 from facegen_training.fitting.stop import Stop
 from facegen_training.fitting.watch import Watch
 from facegen_training.networks.learner import Learner
@@ -77,10 +76,16 @@ class Training:
 
 def begin(fabric: Fabric, data: Dataset, run: Path, config: Config, aids: Aids) -> Training:
     """Build everything as the newest checkpoint has it; write one if there is none."""
+    if not data.rows("train"):
+        raise UserError(
+            "There is no one to learn from.", "Prepare people of whom some are in the part train."
+        )
     with fabric.rank_zero_first(local=False):
-        start = None if aids.start is None else begin_from(aids.start, data, run)
+        start = None if aids.start is None else begin_from(aids.start, data)
         config = resumed_config(run, config) if start is None else start.suit(config)
         settings = start_run(run, data, config, None if start is None else start.record())
+        if start is not None:
+            keep_linear(start, run)
         torch.manual_seed(config.fit.seed)
         learner = build_learner(data, config, run)
         if fabric.is_global_zero:
@@ -110,7 +115,10 @@ def begin(fabric: Fabric, data: Dataset, run: Path, config: Config, aids: Aids) 
 
 @torch.no_grad()
 def validate(training: Training) -> None:
-    """Measure the running average on the validation people and draw some of them."""
+    """Measure the running average on the validation people and draw some predicted faces.
+
+    Never the true ones: nobody's own face is written into a run.
+    """
     face = training.average.gather(training.face)
     figures = training.learner.validate(face)
     if not figures or training.record is None:
@@ -123,9 +131,8 @@ def validate(training: Training) -> None:
     for number, row in enumerate(rows):
         fields = training.data.fields(row)
         distance, _ = network(fields[None, :2], torch.zeros(1, network.latent_size))
-        both = [face_picture(f.numpy(), spec.spacing_mm) for f in (distance[0, 0], fields[2])]
-        name = f"validation/{number}, predicted above true"
-        training.record.picture(name, np.concatenate(both), training.step)
+        picture = face_picture(distance[0, 0].numpy(), spec.spacing_mm)
+        training.record.picture(f"validation/{number}, predicted", picture, training.step)
 
 
 def save(training: Training) -> Path:

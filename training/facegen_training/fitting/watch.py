@@ -34,7 +34,7 @@ class Watch:
             When the run has gone back often enough.
         """
         self.bad = 0 if finite else self.bad + 1
-        if self.bad < self.config.bad_steps:
+        if finite or self.bad < self.config.bad_steps:
             return False
         if self.rollbacks == self.config.rollbacks:
             raise UserError(

@@ -174,7 +174,8 @@ class DepthmapLearner:
 
         A training person's miss is that of the linear regression which left the person out.
         """
-        if self.data.people[row].part not in ("train", "validation"):
+        part = self.data.people[row].part
+        if part != "validation" and row not in self.linear.fold_of:
             return None
         assert isinstance(network, SkullToDepthMap)
         sample = plain_sample(self.data.fields(row), self.data.spec)

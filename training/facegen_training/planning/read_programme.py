@@ -38,6 +38,11 @@ def read_preset(name: str) -> Programme:
             raise ValueError(f"unknown input {unknown[0]}")
         z, y, x = data.pop("size")
         return Programme(size=(int(z), int(y), int(x)), **data)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"There is neither a preset nor a file called {name}.",
+            f"Presets: {', '.join(known_presets())}.",
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{name} is not a plan: {error}.", f"Known: {', '.join(known_presets())}."
