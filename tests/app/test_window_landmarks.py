@@ -151,7 +151,10 @@ def place(desk: Desk, qtbot, code: str) -> None:
     choose(desk, qtbot, code)
     qtbot.mouseClick(desk.window.landmarks_panel.place, LEFT)
     bone = desk.case.skull.mesh.vertices
-    click_at(desk, qtbot, bone[cKDTree(bone).query(true_point(code))[1]])
+    aim = true_point(code)
+    if code.startswith("or"):  # just below the rim: a click on its very edge may go past it
+        aim = aim + true_frame()[:3, :3] @ np.array([0.0, -3.0, -3.5])
+    click_at(desk, qtbot, bone[cKDTree(bone).query(aim)[1]])
 
 
 def mean_face_quickly(desk: Desk) -> None:

@@ -35,6 +35,8 @@ from facegen_inference.frame import Frame
 
 _PEELS = 6
 _OPAQUE = 0.995
+_EDGE_ON = 0.25
+"""Cosine between a surface's normal and the way to the viewer below which it is seen edge-on."""
 _STRAIGHT = 0.6
 """Cosine between a view and the way a point faces, below which that view shows it askance."""
 
@@ -205,9 +207,15 @@ class Scene3D:
         self._pose = pose_for(view, self._patient_from_frame, np.concatenate(points), aspect)
 
     def hides(self, point: NDArray[np.float64]) -> bool:
-        """Return whether bone hides a point, (3,) LPS mm, as things stand."""
+        """Return whether bone hides a point, (3,) LPS mm, or shows it edge-on, as things stand.
+
+        What is seen edge-on cannot be clicked with certainty: a pixel beside it lies far behind.
+        """
         skull = self._layers["skull"].mesh
-        return skull is not None and is_hidden(skull, point, self._pose)
+        if skull is None:
+            return False
+        edge_on = float(self._outward(point) @ self._pose.toward_camera) < _EDGE_ON
+        return edge_on or is_hidden(skull, point, self._pose)
 
     def view_showing(self, point: NDArray[np.float64]) -> str | None:
         """Return the standard view that looks most straight at a point, (3,) LPS mm.
