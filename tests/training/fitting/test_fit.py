@@ -148,7 +148,10 @@ def test_linear_prediction_of_unseen_people_never_used_them(
         assert own_fold_left_out != pytest.approx(miss(linear.whole), rel=1e-6)
 
 
-def test_two_processes_never_train_one_run(people: Dataset, tiny: Config, run: Path) -> None:
+def test_two_processes_never_train_one_run(
+    people: Dataset, tiny: Config, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facegen_training.fitting.run_folder.PATIENCE_S", 0.5)
     with only_one(run), pytest.raises(UserError, match="Another process is training this run"):
         fit(people, run, tiny)
     fit(people, run, tiny)

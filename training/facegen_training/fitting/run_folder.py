@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,8 @@ from facegen_training.fitting.config import MACHINE, Config, FitConfig, config_f
 
 RUN_VERSION = 2
 RUN = "run.json"
+PATIENCE_S = 30.0
+"""How long a run that another process is ending is waited for."""
 UNKNOWN = "data of unknown origin"
 """Source of whatever went into weights that do not say; never on the allow-list."""
 
@@ -108,7 +111,7 @@ def upgrade_run_1(settings: dict[str, Any]) -> dict[str, Any]:
 def only_one(run: Path) -> Iterator[None]:
     """Keep the run's folder to this process until the end.
 
-    The lock goes with the process, however it ends.  Where the file system cannot lock, nothing
+    The lock goes with the process, however it ends; one that is just ending is waited for.  Where the file system cannot lock, nothing
     is kept.
 
     Raises
@@ -123,15 +126,21 @@ def only_one(run: Path) -> Iterator[None]:
 
     run.mkdir(parents=True, exist_ok=True)
     with (run / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                "Another process is training this run.",
-                "Wait until it has ended, or give another run folder.",
-            ) from error
-        except OSError:
-            pass  # a network folder without locks
+        waited = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() < waited:
+                    time.sleep(0.2)
+                    continue
+                raise UserError(
+                    "Another process is training this run.",
+                    "Wait until it has ended, or give another run folder.",
+                ) from error
+            except OSError:
+                pass  # a network folder without locks
+            break
         try:
             yield
         finally:
