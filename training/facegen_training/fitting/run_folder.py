@@ -111,8 +111,8 @@ def upgrade_run_1(settings: dict[str, Any]) -> dict[str, Any]:
 def only_one(run: Path) -> Iterator[None]:
     """Keep the run's folder to this process until the end.
 
-    The lock goes with the process, however it ends; one that is just ending is waited for.  Where the file system cannot lock, nothing
-    is kept.
+    The lock goes with the process, however it ends; one that is just ending is waited for.  Where
+    the file system cannot lock, nothing is kept.
 
     Raises
     ------
