@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from facegen_inference.archive import is_archive
@@ -149,7 +149,35 @@ def search_folder(root: Path, source: str = OWN_SOURCE, prefix: str = "") -> Pla
         if rest:
             label = prefix + Path(parent).relative_to(root).as_posix()
             folders.append((label, tuple(rest)))
-    return Places(tuple(candidates), tuple(folders))
+    return Places(tuple(_told_apart(candidates)), tuple(folders))
+
+
+def _told_apart(candidates: list[Candidate]) -> list[Candidate]:
+    """Name files after their folders where the same name stands in several folders.
+
+    ``Anna/head.nii.gz`` and ``Bert/head.nii.gz`` are two people; all files in such folders are
+    then their folder's.  A file that names its BIDS subject is that subject's wherever it lies.
+    """
+    places: dict[str, set[str]] = defaultdict(set)
+    for one in candidates:
+        places[one.person].add(_folder(one.label))
+    shared = {
+        folder
+        for one in candidates
+        if len(places[one.person]) > 1 and not _BIDS_PERSON.search(one.label)
+        for folder in places[one.person]
+    }
+    return [
+        replace(one, person=_folder(one.label) or one.person)
+        if _folder(one.label) in shared and not _BIDS_PERSON.search(one.label)
+        else one
+        for one in candidates
+    ]
+
+
+def _folder(label: str) -> str:
+    """Return the folder of a label; empty for the folder that was searched."""
+    return label.rpartition("/")[0]
 
 
 def _person_of_file(label: str) -> str:
