@@ -32,17 +32,25 @@ def fit(
     stop.listen()  # before torch is read, which takes seconds: a signal would end the process
 
     import os
+    import sys
 
     from facegen_training.cohort.dataset import read_dataset
     from facegen_training.commands.console import run_bar
     from facegen_training.fitting.config import read_config
     from facegen_training.fitting.fit import fit as train
+    from facegen_training.fitting.launch import RankLost
     from facegen_training.fitting.training import Aids
 
     default = Path(str(files("facegen_training") / "runs" / "first.toml"))
     settings = read_config(config or default)
-    with run_bar(settings.fit.steps) as say:
-        folder = train(read_dataset(manifest), run, settings, Aids(say, stop, start))
+    try:
+        with run_bar(settings.fit.steps) as say:
+            folder = train(read_dataset(manifest), run, settings, Aids(say, stop, start))
+    except RankLost as lost:
+        typer.echo(str(lost), err=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(lost.exit_status)  # torch's threads wait for the lost rank and abort a clean exit
     started_by_fabric = int(os.environ.get("LOCAL_RANK", 0)) > 0  # which ends all if one fails
     if stop.acted and not started_by_fabric:
         typer.echo(f"Stopped at {folder}; the same command goes on from there.", err=True)
