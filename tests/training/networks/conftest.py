@@ -117,7 +117,9 @@ def check_file(tmp_path: Path) -> Callable[[Learner, Dataset], None]:
         path = tmp_path / "face.onnx"
         skulls = np.stack([data.fields(row)[:2].numpy() for row in (0, 3)])
         skulls[1, 0, :6], skulls[1, 1, :6] = data.spec.clip_mm, 0  # a cut field of view
-        trained = Trained(learner, network, {"config": {"network": "baseline"}})
+        trained = Trained(
+            learner, network, {"config": {"network": "baseline"}, "sources": ["synthetic"]}
+        )
         calibration = Calibration(factor50=1, factor90=1, people=1, note="none")
         card = make_card(data, trained, "test", "0.0.1", False, (), "Not measured.", calibration)
         assert export(trained, card, skulls, path).relative < 1e-4
