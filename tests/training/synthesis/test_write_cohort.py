@@ -156,3 +156,9 @@ def test_what_cannot_be_made_is_refused(wrong: list[str], tmp_path: Path) -> Non
     run = CliRunner().invoke(app, ["synthesize", "--out", str(tmp_path / "x"), *wrong])
     assert isinstance(run.exception, UserError)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("people", range(3, 12))
+def test_three_or_more_people_train_validate_and_test(people: int) -> None:
+    parts = [write_cohort.part_of(number, people) for number in range(people)]
+    assert set(parts) == {"train", "validation", "test"}

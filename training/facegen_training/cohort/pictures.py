@@ -29,6 +29,7 @@ TILES = (
 )
 _TALL = 256
 _GAP = 4
+_SPACE = 5
 _MOUTH_Z, _EYES_Y = -45.0, -72.0
 _LIGHT = np.array([-0.35, 0.45, 0.82])
 """Towards the light: from the viewer's left, above, in front."""
@@ -162,7 +163,11 @@ def _tile(pixels: Colours, mark: str) -> Image.Image:
         (round(wide * _TALL / tall), _TALL), Image.Resampling.BICUBIC
     )
     draw = ImageDraw.Draw(picture)
-    draw.text((4, 2), mark.split("  ")[0], fill=(200, 205, 210))
+    # The built-in font's space is too narrow to be seen: words are set apart by hand.
+    at = 4.0
+    for word in mark.split("  ")[0].split():
+        draw.text((at, 2), word, fill=(200, 205, 210))
+        at += draw.textlength(word) + _SPACE
     if mark.startswith("R"):
         draw.text((picture.width - 11, 2), "L", fill=(200, 205, 210))
     return picture

@@ -257,6 +257,16 @@ def _check_disk(out: Path, cohort: Cohort, people: int) -> None:
         )  # fmt: skip
 
 
+def part_of(number: int, people: int) -> str:
+    """Return the part of one of so many made people.
+
+    Fewer than five still validate and test, if there are three: the last two do.
+    """
+    if 3 <= people < 5:
+        return {people - 2: "validation", people - 1: "test"}.get(number, "train")
+    return HELD_OUT.get(number % 5, "train")
+
+
 def _write_list(tasks: list[_Task], path: Path) -> None:
     """Write the list of all people asked for."""
     partial = path.with_name(path.name + ".part")
@@ -266,6 +276,6 @@ def _write_list(tasks: list[_Task], path: Path) -> None:
         for task in tasks:
             truth = json.loads((task.folder / TRUTH).read_text(encoding="utf-8"))
             scan = f"{PEOPLE}/{task.folder.name}/{_scan_name(task.cohort.format)}"
-            part = HELD_OUT.get(task.number % 5, "train")
+            part = part_of(task.number, len(tasks))
             table.writerow((scan, truth["person"], SOURCE_NAME, part, truth["tissue"]["build"]))
     partial.replace(path)
