@@ -198,15 +198,32 @@ _ENDINGS = {
 
 
 def _of_list(entry: Listed, source: str) -> Candidate:
-    person = entry.person or _person_of_file(entry.label.rstrip("/"))
     files: tuple[Path, ...] = (entry.scan,)
     if entry.scan.is_dir():
         files = tuple(sorted(p for p in entry.scan.rglob("*") if p.is_file()))
+    person = entry.person or _patient(files, entry.series)
+    person = person or _person_of_file(entry.label.rstrip("/"))
     label = f"{entry.label}/{entry.series}" if entry.series else entry.label
     return Candidate(
         label, entry.scan, person, files, source=entry.source or source, part=entry.part,
         profile=entry.profile, series=entry.series, units=entry.units,
     )  # fmt: skip
+
+
+def _patient(files: tuple[Path, ...], series: str) -> str:
+    """Return whose DICOM files are by their headers: of the series named, else of the best one.
+
+    Empty where the files are not DICOM, or do not say.
+    """
+    images = [f for f in files if f.is_file() and volume_kind(f) is None]
+    images = [f for f in images if not (is_archive(f) or is_mesh_file(f))]
+    slices = [s for s in read_all(images, silent)[0] if not is_directory(s)]
+    if not slices:
+        return ""
+    with lenient():
+        found = tell_apart(slices)
+    named = [one for one in found if one.series.uid == series]
+    return (named or found)[0].patient
 
 
 def survey(label: str, files: tuple[Path, ...], source: str = OWN_SOURCE) -> list[Candidate]:
