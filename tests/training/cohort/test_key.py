@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from facegen_inference.errors import OutputError, UserError
-from facegen_training.cohort.key import ENVIRONMENT, Key, find_key, read_key, read_or_make_key
+from facegen_training.cohort.key import (
+    ENVIRONMENT,
+    SPLIT,
+    Key,
+    find_key,
+    read_key,
+    read_or_make_key,
+)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
 
@@ -36,6 +43,14 @@ def test_it_never_lies_among_what_it_protects(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="among what it protects"):
         read_or_make_key(tmp_path / "out" / "deep" / "lab.key", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_none_is_made_for_people_who_were_prepared_with_another(tmp_path: Path) -> None:
+    (tmp_path / "out" / "0123").mkdir(parents=True)
+    (tmp_path / "out" / "0123" / SPLIT).write_text("{}")
+    with pytest.raises(UserError, match="There is no key file"):
+        read_or_make_key(tmp_path / "wrong" / "lab.key", tmp_path / "out")
+    assert not (tmp_path / "wrong").exists()
 
 
 @pytest.mark.parametrize("text", ["", "not a key", "ab" * 16, "é" * 64])

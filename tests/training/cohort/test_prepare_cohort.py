@@ -117,7 +117,13 @@ def test_a_second_run_does_nothing_anew_and_ends_the_same(
 
 
 def test_another_key_is_refused(prepared: Run, lab: Path, spec_file: Path, tmp_path: Path) -> None:
-    done = command(lab, "--out", prepared.out, "--spec", spec_file, "--key", tmp_path / "other.key")
+    words = (lab, "--out", prepared.out, "--spec", spec_file, "--key", tmp_path / "other.key")
+    done = command(*words)
+    assert done.returncode == 2
+    assert "There is no key file where one was looked for." in done.stderr
+    assert not (tmp_path / "other.key").exists()
+    read_or_make_key(tmp_path / "other.key", tmp_path / "out")
+    done = command(*words)
     assert done.returncode == 2
     assert "The key is not the one these people were prepared with." in done.stderr
 
@@ -218,8 +224,14 @@ def test_two_series_of_one_folder_or_archive_are_two_scans(
 
 
 def _prepare(cohort: Path, tmp_path: Path, **wishes: object) -> None:
-    key = read_or_make_key(tmp_path / "k" / "lab.key", tmp_path / "out")
-    prepare_cohort(cohort, tmp_path / "out", key, Wishes(**wishes))  # type: ignore[arg-type]
+    """Prepare with a key still to be made; a refusal must leave nothing."""
+    out, place = tmp_path / "out", tmp_path / "k" / "lab.key"
+    asked = Wishes(**wishes)  # type: ignore[arg-type]
+    try:
+        prepare_cohort(cohort, out, lambda: read_or_make_key(place, out), asked)
+    finally:
+        assert not out.exists()
+        assert not place.parent.exists()
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
@@ -244,11 +256,12 @@ def test_own_data_do_not_pass_for_cleared_ones(tmp_path: Path) -> None:
         _prepare(tmp_path / "in", tmp_path, source="OpenKBP")
 
 
-def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_to_is_refused(key: Key, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "scan.nii").write_bytes(b"")
     (tmp_path / "out").write_text("a file")
     with pytest.raises(OutputError, match="cannot be written"):
-        _prepare(tmp_path / "in", tmp_path)
+        prepare_cohort(tmp_path / "in", tmp_path / "out", key, Wishes())
 
 
 @pytest.mark.skipif(os.name != "posix", reason="resource limits are POSIX")

@@ -22,6 +22,8 @@ from facegen_inference.errors import OutputError, UserError
 
 ENVIRONMENT = "FACEGEN_KEY"
 """Environment variable that names the key file."""
+SPLIT = "split.json"
+"""Name of the file beside a manifest that says who was drawn into which part, with which key."""
 _BYTES = 32
 
 
@@ -109,6 +111,8 @@ def read_key(path: Path | None = None) -> Key:
 def read_or_make_key(path: Path | None, out: Path) -> Key:
     """Read the key file, or make one that only its owner may read.
 
+    None is made where people were prepared into `out` before: they have a key already.
+
     Parameters
     ----------
     path
@@ -119,18 +123,23 @@ def read_or_make_key(path: Path | None, out: Path) -> Key:
     Raises
     ------
     UserError
-        As `read_key`; or the key would lie in `out`.
+        As `read_key`, when none may be made; or the key would lie in `out`.
     OutputError
         When no key can be made there.
     """
     place = find_key(path)
+    check_apart(place, out)
+    if not place.exists() and not any(out.glob(f"*/{SPLIT}")):
+        _make(place)
+    return read_key(place)
+
+
+def check_apart(place: Path, out: Path) -> None:
+    """Refuse a key file (`place`) that would lie in the folder of what is prepared."""
     if place.resolve().is_relative_to(out.resolve()):
         raise UserError(
             "The key would lie among what it protects.", "Keep it elsewhere: --key FILE."
         )
-    if not place.exists():
-        _make(place)
-    return read_key(place)
 
 
 def _make(place: Path) -> None:

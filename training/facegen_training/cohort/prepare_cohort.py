@@ -8,7 +8,7 @@ sheet.  Whatever a killed run has finished is kept; the next run ends in the sam
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
@@ -30,7 +30,7 @@ from facegen_training.cohort.dataset import (
 from facegen_training.cohort.duplicates import Alike, find_alike
 from facegen_training.cohort.exclude import read_exclusions
 from facegen_training.cohort.find_scans import OWN_SOURCE, Candidate, find_places, survey
-from facegen_training.cohort.key import Key
+from facegen_training.cohort.key import SPLIT, Key
 from facegen_training.cohort.leftovers import left_behind, remove_abandoned
 from facegen_training.cohort.names import tidy_names
 from facegen_training.cohort.one_scan import Outcome, Plan, prepare_candidate, record_name
@@ -39,7 +39,6 @@ from facegen_training.cohort.prepare import prepared_folder
 from facegen_training.cohort.sheet_list import default_sheet, note_sheet
 from facegen_training.cohort.sources import ALLOWED
 from facegen_training.cohort.split import (
-    SPLIT,
     Fractions,
     Split,
     draw_split,
@@ -105,7 +104,11 @@ class Result:
 
 
 def prepare_cohort(
-    cohort: Path, out: Path, key: Key, wishes: Wishes, progress: Progress = silent
+    cohort: Path,
+    out: Path,
+    key: Key | Callable[[], Key],
+    wishes: Wishes,
+    progress: Progress = silent,
 ) -> Result:
     """Prepare a lab's own scans.
 
@@ -116,7 +119,7 @@ def prepare_cohort(
     out
         Where prepared people go, under the digest of the preprocessing.
     key
-        The cohort's secret.
+        The cohort's secret, or what reads or makes it, called once scans were found.
     wishes
         See there.
     progress
@@ -131,10 +134,8 @@ def prepare_cohort(
     """
     places = find_places(cohort, wishes.source)
     _check_sources({candidate.source for candidate in places.candidates} | {wishes.source})
-    folder = _make_folder(out, wishes.spec)
+    folder = prepared_folder(out, wishes.spec)
     wishes = _as_before(folder / MANIFEST, wishes)
-    before = _earlier(folder, key)
-    plan = Plan(folder, wishes.spec, key, wishes.encrypt)
     with worker_pool(wishes.workers) as pool:
         candidates = list(places.candidates)
         candidates += _surveyed(pool, places.folders, wishes.source)
@@ -144,6 +145,10 @@ def prepare_cohort(
                 "Give a folder with CT series (DICOM), NIfTI, NRRD or MHA files, or archives of "
                 "such.",
             )
+        key = key if isinstance(key, Key) else key()
+        before = _earlier(folder, key)
+        _make_folder(folder)
+        plan = Plan(folder, wishes.spec, key, wishes.encrypt)
         outcomes = _worked(pool, candidates, plan, part(progress, 0.0, 0.9))
     tidy_names(key)
     progress(0.9, "looking for people who stand here twice")
@@ -162,8 +167,8 @@ def _check_sources(names: Iterable[str]) -> None:
         )
 
 
-def _make_folder(out: Path, spec: PreprocessSpec) -> Path:
-    folder = prepared_folder(out, spec)
+def _make_folder(folder: Path) -> None:
+    """Make the folder of what is prepared, and see that it can be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable.{os.getpid()}"
@@ -171,8 +176,7 @@ def _make_folder(out: Path, spec: PreprocessSpec) -> Path:
         probe.unlink()
         remove_abandoned(folder)
     except OSError as error:
-        raise cannot_write(out, error) from error
-    return folder
+        raise cannot_write(folder.parent, error) from error
 
 
 def _as_before(manifest: Path, wishes: Wishes) -> Wishes:

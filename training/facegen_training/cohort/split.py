@@ -11,9 +11,8 @@ from typing import Any
 
 from facegen_inference.errors import UserError
 from facegen_training.cohort.cases import PARTS
-from facegen_training.cohort.key import Key
+from facegen_training.cohort.key import SPLIT, Key
 
-SPLIT = "split.json"
 _HELD_OUT = {"train": 0, "validation": 1, "test": 2}
 
 

@@ -70,7 +70,7 @@ def prepare(
         raise UserError(
             "--part goes with --shipped only.", "Name parts in the list, or take all people."
         )
-    from facegen_training.cohort.key import read_or_make_key
+    from facegen_training.cohort.key import check_apart, find_key, read_key, read_or_make_key
     from facegen_training.cohort.leftovers import prune as remove
     from facegen_training.cohort.pool import cores
     from facegen_training.cohort.prepare_cohort import Wishes, prepare_cohort
@@ -80,9 +80,10 @@ def prepare(
         grid, source, Fractions(validation, test), encrypt, _date(retain_until),
         workers or cores(), sheet,
     )  # fmt: skip
-    owner = read_or_make_key(key, out)
+    check_apart(find_key(key), out)
     with progress_bar("preparing") as progress:
-        result = prepare_cohort(cohort, out, owner, wishes, progress)
+        result = prepare_cohort(cohort, out, lambda: read_or_make_key(key, out), wishes, progress)
+    owner = read_key(key)
     for scan, reason in sorted(result.failed.items()):
         typer.echo(f"{scan}: {reason}", err=True)
     for warning in result.warnings:
