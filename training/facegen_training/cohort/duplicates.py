@@ -84,6 +84,20 @@ class Alike:
         return f"two people under one name suspected: skull unlike that of {other}"
 
 
+def warnings_of(found: Sequence[Alike]) -> tuple[str, ...]:
+    """Return a sentence for each pair under two names, and one a person whose skulls differ."""
+    scans: dict[str, set[str]] = {}
+    for pair in found:
+        if not pair.same:
+            scans.setdefault(pair.people[0], set()).update(pair.scans)
+    unlike = tuple(
+        f"{', '.join(sorted(own))} are filed as one person, {person}, but their skulls differ. "
+        "Give a list with a person column, or leave scans out with exclude.txt."
+        for person, own in sorted(scans.items())
+    )
+    return tuple(pair.sentence for pair in found if pair.same) + unlike
+
+
 def find_alike(people: Sequence[Prepared], reader: Reader) -> list[Alike]:
     """Return pairs of scans that seem to be one person under two names, or two under one.
 

@@ -27,7 +27,7 @@ from facegen_training.cohort.dataset import (
     read_manifest,
     write_json,
 )
-from facegen_training.cohort.duplicates import Alike, find_alike
+from facegen_training.cohort.duplicates import Alike, find_alike, warnings_of
 from facegen_training.cohort.exclude import read_exclusions
 from facegen_training.cohort.find_scans import OWN_SOURCE, Candidate, find_places, survey
 from facegen_training.cohort.key import SPLIT, Key
@@ -296,7 +296,7 @@ def _finish(
     split = draw_split(people, plan.key, wishes.fractions, stated, before, pairs)
     write_json(plan.folder / SPLIT, split_data(split, plan.key, wishes.fractions))
     done = [_with_twins(replace(p, part=split.parts[p.person]), found) for p in done]
-    warnings = tuple(pair.sentence for pair in found) + split.warnings
+    warnings = warnings_of(found) + split.warnings
     data: dict[str, Any] = {
         "spec": asdict(wishes.spec),
         "prepared_version": PREPARED_VERSION,
