@@ -65,6 +65,7 @@ def rank_of(number: int, rank: int) -> int:
     return min(found)
 
 
+@pytest.mark.timeout(500)  # two cores share two fits of two ranks each
 def test_a_killed_rank_is_queued_again_and_a_user_error_of_one_rank_is_not(
     slurm: Any, machine: Machine, manifest: Path, tmp_path: Path
 ) -> None:
@@ -81,10 +82,10 @@ def test_a_killed_rank_is_queued_again_and_a_user_error_of_one_rank_is_not(
         jobs[name] = (job, start(job, machine))
 
     job, number = jobs["killed"]
-    slurm.until((job.folder / "checkpoint-0000002").exists, seconds=90)
+    slurm.until((job.folder / "checkpoint-0000002").exists, seconds=180)
     os.kill(rank_of(number, 1), signal.SIGKILL)
     for _, one in jobs.values():
-        slurm.wait(one, "COMPLETED", "FAILED", seconds=120)
+        slurm.wait(one, "COMPLETED", "FAILED", seconds=240)
 
     log = log_of(job, number)
     assert slurm.state(number) == "COMPLETED", log
