@@ -109,8 +109,10 @@ def test_a_killed_rank_is_queued_again_and_a_user_error_of_one_rank_is_not(
     assert "queued again" not in log
 
 
-DIES = 'cd "$1" && date >>start-"$RANK" && {do} && kill -9 $$'
-ADDS = "n=$(wc -l <start-0) && { [ $RANK -ne 0 ] || mkdir -p checkpoint-000000$n; } && [ $n -lt 3 ]"
+# Both ranks note their start and wait for the other's note: else one might be gone too soon.
+BOTH = 'until [ $(($(cat start-? | wc -l) % 2)) -eq 0 ]; do sleep 0.1; done'
+DIES = f'cd "$1" && date >>start-"$RANK" && {BOTH} && {{do}} && kill -9 $$'
+ADDS = 'n=$(wc -l <start-"$RANK") && mkdir -p checkpoint-000000$n && [ "$n" -lt 3 ]'
 
 
 @pytest.mark.parametrize(
