@@ -16,7 +16,7 @@ from cohort_lab import PLANTED, Run, command, command_line, stretched, write_dic
 from facegen_inference.errors import OutputError, UserError
 from facegen_inference.preprocess import PreprocessSpec, preprocess
 from facegen_inference.scan import inspect_scan, open_scan
-from facegen_inference.skull import make_skull
+from facegen_inference.skull import bone_only, make_skull
 from facegen_inference.volume import Volume
 from facegen_training.cohort.dataset import read_dataset
 from facegen_training.cohort.key import Key, read_or_make_key
@@ -80,7 +80,7 @@ def test_the_fields_are_those_the_workstation_would_make(
     assert scan.volume is not None
     expected, frame = fields_of(scan.volume, spec)
     assert (data.array(row) == expected).all()
-    skull = make_skull(scan.volume)
+    skull = make_skull(bone_only(scan.volume))
     seen = preprocess(skull, frame, spec)
     assert abs(data.fields(row)[:2].numpy() - seen).max() < 0.006, "stored in hundredths of a mm"
     assert data.spec == spec

@@ -23,7 +23,7 @@ from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.progress import silent
 from facegen_inference.provenance import combined_sha256, program_version, record_files
 from facegen_inference.scan import Scan, open_scan, read_dicom
-from facegen_inference.skull import make_skull
+from facegen_inference.skull import bone_only, make_skull
 from facegen_inference.volume import Volume
 from facegen_training.cohort import checks
 from facegen_training.cohort.array_cache import StoredArray
@@ -41,7 +41,7 @@ from facegen_training.cohort.key import Key
 from facegen_training.cohort.leftovers import RECORD
 from facegen_training.cohort.names import note_name
 from facegen_training.cohort.pictures import PICTURE, strip_of
-from facegen_training.cohort.prepare import fields_of, frame_of
+from facegen_training.cohort.prepare import fields_of
 from facegen_training.cohort.redact import without_names
 
 
@@ -246,11 +246,11 @@ def _prepared(name: str, person: str, candidate: Candidate, plan: Plan) -> Prepa
     """Read, check, preprocess and write one scan."""
     scan = read_scan(candidate)
     volume = _volume(scan)
-    skull = make_skull(volume)
+    skull = make_skull(bone_only(volume))
     fit = locate(skull)[0]
     checks.check_placed(fit)
-    stored, frame = fields_of(volume, plan.spec, skull, frame_of(fit))
-    measures = checks.measure(volume, stored, plan.spec, float(frame.residual_mm))
+    stored, frame = fields_of(volume, plan.spec, skull)
+    measures = checks.measure(volume, stored, plan.spec, float(fit.residual_mm))
     checks.check_skin(measures)
     plan.write(name, PICTURE, strip_of(volume, stored, frame, plan.spec))
     written = plan.write(name, PLAIN, packed(stored))

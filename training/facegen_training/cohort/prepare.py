@@ -18,15 +18,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
 from facegen_inference.bone_distance import signed_distance
-from facegen_inference.craniometry import locate
+from facegen_inference.craniometry import find_landmarks_and_frame
 from facegen_inference.errors import UserError
 from facegen_inference.frame import Frame
 from facegen_inference.preprocess import PreprocessSpec, preprocess
 from facegen_inference.progress import Progress, silent
 from facegen_inference.provenance import sha256_of
-from facegen_inference.registration import HeadFit
 from facegen_inference.skin import SKIN_LEVEL_HU, scanned, skin_field
-from facegen_inference.skull import Skull, make_skull
+from facegen_inference.skull import Skull, bone_only, make_skull
 from facegen_inference.volume import Grid, Volume, resample
 from facegen_inference.volume_files import read_volume_file
 from facegen_training.cohort.arrays import PLAIN, packed, write_whole
@@ -67,21 +66,16 @@ def fields_of(
 
     Notes
     -----
-    The frame is that of the rigid placement on the mean skull.  Landmarks move it by a degree or
-    two, far within the random pose of training, and take many times as long to find.
+    Bone and frame are those that a method is given when it is scored (`bone_only`, then the
+    landmarks' frame): soft tissue must not help in training where it is missing at use, and a
+    frame a degree or two off would be learned as a shape.
     """
-    skull = make_skull(volume) if skull is None else skull
-    frame = frame_of(locate(skull)[0]) if frame is None else frame
+    skull = make_skull(bone_only(volume)) if skull is None else skull
+    frame = find_landmarks_and_frame(skull)[1] if frame is None else frame
     bone, observed = preprocess(skull, frame, spec)
     skin, known = true_skin(volume, spec.grid, frame)
     skin = np.clip(skin, -spec.clip_mm, spec.clip_mm)
     return as_stored(np.stack([bone, observed, skin, known])), frame
-
-
-def frame_of(placed: HeadFit) -> Frame:
-    """Return the frame of a rigid placement."""
-    matrix = np.asarray(np.linalg.inv(placed.frame_from_patient), dtype=np.float64)
-    return Frame(matrix, "registration", placed.residual_mm, placed.score)
 
 
 def true_skin(
