@@ -39,7 +39,8 @@ class Case:
     part: Part
 
 
-def _table(name: str) -> dict[str, object]:
+def read_table(name: str) -> dict[str, object]:
+    """Return what a TOML file beside this module says."""
     text = (files("facegen_training.cohort") / name).read_text(encoding="utf-8")
     return tomllib.loads(text)
 
@@ -53,7 +54,7 @@ def split() -> dict[str, Part]:
         When a person stands in two parts.
     """
     found: dict[str, Part] = {}
-    table = _table("split.toml")
+    table = read_table("split.toml")
     for part in PARTS:
         people = table[part]
         assert isinstance(people, list)
@@ -69,7 +70,7 @@ def split() -> dict[str, Part]:
 
 def excluded() -> dict[str, str]:
     """Return person → reason, of those left out."""
-    table = _table("cohort.toml").get("excluded", {})
+    table = read_table("cohort.toml").get("excluded", {})
     assert isinstance(table, dict)
     return {str(person): str(reason) for person, reason in table.items()}
 
