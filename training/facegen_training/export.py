@@ -32,7 +32,8 @@ from facegen_inference.network import open_model
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_training.cohort.dataset import Dataset
 from facegen_training.cohort.sources import cleared_sources
-from facegen_training.fitting.checkpoint import load_checkpoint
+from facegen_training.fitting.calibrate import calibrate, fullness
+from facegen_training.fitting.checkpoint import load_checkpoint, newest_checkpoint
 from facegen_training.fitting.run_folder import config_of_run
 from facegen_training.fitting.start import HALF, TRAINING_KEY, digest_of
 from facegen_training.half_precision import store_in_half
@@ -119,6 +120,67 @@ def trained_of_run(data: Dataset, checkpoint: Path) -> Trained:
     network = learner.network(face)
     network.offset_mm = (settings.get("start") or {}).get("offset_mm", 0.0)
     return Trained(learner, network, settings)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a model is to be exported.
+
+    Attributes
+    ----------
+    name, version
+        On the card.
+    held_out, note
+        Error table for the card, and a sentence about it; see `read_held_out`.
+    sharp_mm
+        See `facegen_inference.card.Calibration`.
+    ship
+        Refuse anything that may not be published.
+    half
+        Store weights in half precision.
+    """
+
+    name: str = "FaceGen face field"
+    version: str = "0.1.0"
+    held_out: tuple[ErrorRow, ...] = ()
+    note: str = "Not measured on held-out people."
+    sharp_mm: float = 0.0
+    ship: bool = False
+    half: bool = False
+
+
+def export_run(data: Dataset, run: Path, out: Path, wishes: Wishes | None = None) -> Parity:
+    """Write the model file of a run's newest checkpoint, calibrated on people it never saw.
+
+    Parameters
+    ----------
+    data
+        The run's people.
+    run
+        Its folder.
+    out
+        File to write.
+    wishes
+        What the card is to say, and how weights are stored.
+
+    Raises
+    ------
+    UserError
+        When the run has no checkpoint, or as `make_card` and `export`.
+    """
+    wishes = wishes or Wishes()
+    checkpoint = newest_checkpoint(run)
+    if checkpoint is None:
+        raise UserError("The run has no checkpoint yet.", "Run facegen-train fit first.")
+    trained = trained_of_run(data, checkpoint)
+    trained.network.offset_mm += fullness(data, trained.learner, trained.network)
+    bands = calibrate(data, trained.learner, trained.network, wishes.sharp_mm)
+    card = make_card(
+        data, trained, wishes.name, wishes.version, wishes.ship, wishes.held_out, wishes.note, bands
+    )
+    rows = [*data.rows("validation"), *data.rows("train")][:2]
+    examples = np.stack([data.fields(row)[:2].numpy() for row in rows])
+    return export(trained, card, examples, out, wishes.half)
 
 
 def read_held_out(path: Path | None) -> tuple[tuple[ErrorRow, ...], str]:

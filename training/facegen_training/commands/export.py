@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from facegen_inference.errors import UserError
-
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
@@ -33,26 +31,12 @@ def export(
     The comparison is made at the size that ships and refuses a relative difference above 1e-4
     (with --half: more than 0.05 mm anywhere).
     """
-    import numpy as np
-
     from facegen_training.cohort.dataset import read_dataset
-    from facegen_training.export import export as write
-    from facegen_training.export import make_card, read_held_out, trained_of_run
-    from facegen_training.fitting.calibrate import calibrate, fullness
-    from facegen_training.fitting.checkpoint import newest_checkpoint
+    from facegen_training.export import Wishes, export_run, read_held_out
 
-    data = read_dataset(manifest)
-    checkpoint = newest_checkpoint(run)
-    if checkpoint is None:
-        raise UserError("The run has no checkpoint yet.", "Run facegen-train fit first.")
-    trained = trained_of_run(data, checkpoint)
     table, note = read_held_out(held_out)
-    trained.network.offset_mm += fullness(data, trained.learner, trained.network)
-    bands = calibrate(data, trained.learner, trained.network, sharp_mm)
-    card = make_card(data, trained, name, model_version, ship, table, note, bands)
-    rows = [*data.rows("validation"), *data.rows("train")][:2]
-    examples = np.stack([data.fields(row)[:2].numpy() for row in rows])
-    parity = write(trained, card, examples, out, half)
+    wishes = Wishes(name, model_version, table, note, sharp_mm, ship, half)
+    parity = export_run(read_dataset(manifest), run, out, wishes)
     typer.echo(
         f"{out}: differs from the network by {parity.relative:.1e}, at most {parity.max_mm:.1e} mm"
     )
