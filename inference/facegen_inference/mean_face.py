@@ -63,7 +63,7 @@ def predict_face(
     skull, frame, landmarks
         Of one person, patient space (LPS mm).
     request
-        ``profile.build`` and ``variants`` have influence.
+        ``profile.build``, ``variants`` and ``atlas`` have influence.
     progress
         Told how far the work is; may raise `Cancelled`.
 
@@ -74,7 +74,7 @@ def predict_face(
     """
     timings: dict[str, float] = {}
     with timed(timings, "atlas"):
-        atlas = load_atlas()
+        atlas = load_atlas(request.atlas)
     chosen = BUILD_SD.get(request.profile.build, 0.0)
     wanted = {"": chosen, **build_steps(request.variants)}
     meshes = {}

@@ -48,6 +48,9 @@ class Request:
         Name of a tissue-depth table, or None for the default one.
     purpose
         ``casework`` or ``validation``; logged, without influence on the shape.
+    atlas
+        Another mean head for ``mean-face`` and ``tissue-depth``, for instance one fitted inside
+        a validation fold; None for the one that ships.
     """
 
     method: str = "neural"
@@ -58,6 +61,7 @@ class Request:
     model: Path | None = None
     depth_table: str | None = None
     purpose: Purpose = "casework"
+    atlas: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def predict_face(
     skull, frame, landmarks
         Of one person, patient space (LPS mm); landmarks not found on bone are left out.
     request
-        ``depth_table``, ``profile.build`` and ``variants`` have influence.
+        ``depth_table``, ``profile.build``, ``variants`` and ``atlas`` have influence.
     progress
         Told how far the work is; may raise `Cancelled`.
 
@@ -77,7 +77,7 @@ def predict_face(
     table = load_depth_table(request.depth_table)
     timings: dict[str, float] = {}
     with timed(timings, "pegs"):
-        atlas = load_atlas()
+        atlas = load_atlas(request.atlas)
         progress(0.05, "placing depth pegs")
         pegs, notes = pegs_on(skull, frame, landmarks, table)
         pairs = _paired(pegs, atlas)

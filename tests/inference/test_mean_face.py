@@ -80,3 +80,25 @@ def test_further_variants_differ_and_are_always_the_same():
     assert max(map(abs, steps.values())) < 1.7
     assert build_steps(12) == steps
     assert list(build_steps(2)) == ["thin", "average"]
+
+
+@pytest.mark.parametrize("method", ["mean-face", "tissue-depth"])
+def test_another_mean_head_is_used_when_asked_for(mean_skull, method, tmp_path):
+    atlas = load_atlas()
+    path = tmp_path / "thicker.npz"
+    np.savez(
+        path,
+        bone=atlas.bone,
+        skin=atlas.skin - np.float32(4),
+        skin_sd=atlas.skin_sd,
+        bone_people=atlas.bone_people,
+        skin_people=atlas.skin_people,
+        frame_from_voxel=atlas.grid.patient_from_voxel,
+        landmark_codes=np.array(list(atlas.landmarks)),
+        landmark_positions=np.array(list(atlas.landmarks.values())),
+        people=np.array(5),
+    )
+    plain = made(mean_skull, method, variants=0)
+    other = made(mean_skull, method, variants=0, atlas=path)
+    apart = rms_between(other.mesh, plain.mesh)
+    assert apart > 3.5 if method == "mean-face" else 0.05 < apart < 4
