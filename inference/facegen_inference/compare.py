@@ -9,6 +9,7 @@ the true skin.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -88,7 +89,13 @@ class Comparison:
     landmarks
         Soft-tissue landmark → distance in mm between where both surfaces have it.
     band_coverage
-        ``50`` and ``90`` → percent of the true samples within the predicted band.
+        ``50`` and ``90`` → percent of the true samples that lie within the predicted band, of
+        those whose normal meets the prediction.
+    region_coverage
+        Region name → the same there.
+    spread_rank
+        Spearman's rank correlation between predicted spread and distance along the true normals,
+        over these samples; None where no spread is predicted, or the same everywhere.
     left_out
         Percent of the predicted samples left out: masked, or where the scan ends.
     region_version
@@ -104,6 +111,8 @@ class Comparison:
     band_coverage: dict[str, float]
     left_out: float
     region_version: int
+    region_coverage: dict[str, dict[str, float]] = field(default_factory=dict)
+    spread_rank: float | None = None
     notes: tuple[str, ...] = field(default=())
 
     def as_data(self) -> dict[str, object]:
@@ -132,6 +141,51 @@ class _Side:
 
     code: NDArray[np.int8]
     signed: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _AlongNormals:
+    """What the true samples' normals meet.
+
+    Attributes
+    ----------
+    along
+        (N,) signed distance to the prediction, NaN without a hit.
+    angle
+        Mean angle between normals, degrees.
+    predicted
+        ``band50_mm``, ``band90_mm`` and ``spread_mm`` where the prediction has them, (N,) at the
+        place that was met.
+    """
+
+    along: NDArray[np.float64]
+    angle: float
+    predicted: dict[str, NDArray[np.float64]]
+
+    def coverage(self, where: NDArray[np.bool_] | None = None) -> dict[str, float]:
+        """Return ``50`` and ``90`` → percent of the samples within the band."""
+        hit = np.isfinite(self.along) if where is None else np.isfinite(self.along) & where
+        if not hit.any():
+            return {}
+        return {
+            percent: float(100 * (np.abs(self.along[hit]) <= width[hit]).mean())
+            for percent in ("50", "90")
+            if (width := self.predicted.get(f"band{percent}_mm")) is not None
+        }
+
+    def spread_rank(self) -> float | None:
+        """Return the rank correlation of distance and spread; see `Comparison`."""
+        spread = self.predicted.get("spread_mm")
+        hit = np.isfinite(self.along)
+        if spread is None or not hit.any() or np.ptp(spread[hit]) == 0:
+            return None
+        return float(np.corrcoef(_ranks(np.abs(self.along[hit])), _ranks(spread[hit]))[0, 1])
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ranks from 1, equal values sharing the mean of theirs."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place])
 
 
 def summarize(*sides: NDArray[np.float64]) -> Distances:
@@ -205,9 +259,12 @@ def compare(
         raise _nothing_to_compare()
     to_patient = frame.patient_from_frame
 
+    def hidden(at: Points) -> NDArray[np.bool_]:
+        return _masked(at @ to_patient[:3, :3].T + to_patient[:3, 3], excluded)
+
     def scored(at: Points) -> tuple[Points, NDArray[np.int8]]:
         code = face_regions(at, points, rules)
-        code[_masked(at @ to_patient[:3, :3].T + to_patient[:3, 3], excluded)] = 0
+        code[hidden(at)] = 0
         return at, code
 
     truth_at, truth_triangle = sample_surface(skin_f, 1.0, seed)
@@ -223,8 +280,8 @@ def compare(
     to_skin, open_end = _measure_face(face_at[in_region], face_code[in_region], skin_f)
     if min(np.abs(to_face.signed).mean(), np.abs(to_skin.signed).mean()) > APART_MM:
         raise _nothing_to_compare()
-    along, angle, bands = _along_normals(truth_at, truth_triangle, skin_f, face_f)
-    hit = np.isfinite(along)
+    met = _along_normals(truth_at, truth_triangle, skin_f, face_f)
+    hit = np.isfinite(met.along)
     regions = {
         name: summarize(to_face.signed[to_face.code == n], to_skin.signed[to_skin.code == n])
         for n, name in enumerate(REGION_NAMES)
@@ -233,14 +290,20 @@ def compare(
     measured = np.count_nonzero(in_region) - open_end
     return Comparison(
         closest=summarize(to_face.signed, to_skin.signed),
-        along_normals=summarize(along[hit]),
+        along_normals=summarize(met.along[hit]),
         met=float(100 * hit.mean()),
         regions=regions,
-        normal_angle=angle,
-        landmarks=_landmark_errors(skin_f, face_f, points, rules),
-        band_coverage=bands,
+        normal_angle=met.angle,
+        landmarks=_landmark_errors(skin_f, face_f, points, rules, hidden),
+        band_coverage=met.coverage(),
         left_out=float(100 * (1 - measured / len(face_at))),
         region_version=rules.version,
+        region_coverage={
+            name: inside
+            for n, name in enumerate(REGION_NAMES)
+            if n and (inside := met.coverage(code == n))
+        },
+        spread_rank=met.spread_rank(),
     )
 
 
@@ -302,42 +365,41 @@ def _open_triangles(mesh: Mesh) -> NDArray[np.bool_]:
     return np.asarray(rim[mesh.triangles].any(axis=1))
 
 
-def _along_normals(
-    at: Points, triangle: NDArray[np.intp], skin: Mesh, face: Mesh
-) -> tuple[NDArray[np.float64], float, dict[str, float]]:
-    """Look for the prediction along the true normals.
-
-    Returns
-    -------
-    (N,) signed distance (NaN without a hit), mean angle between normals in degrees, and percent
-    of hits within the predicted bands.
-    """
+def _along_normals(at: Points, triangle: NDArray[np.intp], skin: Mesh, face: Mesh) -> _AlongNormals:
+    """Look for the prediction along the true normals."""
     true_normal = skin.normals()[skin.triangles[triangle]].mean(axis=1)
     true_normal /= np.maximum(np.linalg.norm(true_normal, axis=1, keepdims=True), 1e-9)
     along, met = ray_hits(face, at, true_normal, REACH_MM)
     hit = met >= 0
     if not hit.any():
-        return along, float("nan"), {}
+        return _AlongNormals(along, float("nan"), {})
     normal = face.normals()[face.triangles[met[hit]]].mean(axis=1)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     cosine = np.clip((normal * true_normal[hit]).sum(axis=1), -1, 1)
-    bands = {}
-    for percent in ("50", "90"):
-        values = face.vertex_data.get(f"band{percent}_mm")
+    predicted = {}
+    for name in ("band50_mm", "band90_mm", "spread_mm"):
+        values = face.vertex_data.get(name)
         if values is not None:
-            width = values[face.triangles[met[hit]]].mean(axis=1)
-            bands[percent] = float(100 * (np.abs(along[hit]) <= width).mean())
-    return along, float(np.degrees(np.arccos(cosine)).mean()), bands
+            predicted[name] = np.full(len(at), np.nan)
+            predicted[name][hit] = values[face.triangles[met[hit]]].mean(axis=1)
+    return _AlongNormals(along, float(np.degrees(np.arccos(cosine)).mean()), predicted)
 
 
 def _landmark_errors(
-    skin: Mesh, face: Mesh, landmarks: LandmarksInFrame | None, rules: RegionDefinition
+    skin: Mesh,
+    face: Mesh,
+    landmarks: LandmarksInFrame | None,
+    rules: RegionDefinition,
+    excluded: Callable[[Points], NDArray[np.bool_]],
 ) -> dict[str, float]:
-    """Return soft-tissue landmark → distance between both surfaces' own points, mm."""
+    """Return soft-tissue landmark → distance between both surfaces' own points, mm.
+
+    A point that the truth has in an excluded voxel is not the person's.
+    """
     true = soft_landmarks(skin, landmarks, rules)
     predicted = soft_landmarks(face, landmarks, rules)
     return {
         code: float(np.linalg.norm(true[code] - predicted[code]))
         for code in true
-        if code in predicted
+        if code in predicted and not excluded(true[code][None])[0]
     }

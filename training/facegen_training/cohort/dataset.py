@@ -47,6 +47,8 @@ class Prepared:
         Sex, age and build as far as the lab's list says.
     flags
         Sentences for whoever checks the contact sheet.
+    masks
+        Digest of the stored masks that were left out (`facegen_training.cohort.masks`).
     """
 
     id: str
@@ -59,6 +61,7 @@ class Prepared:
     person: str = ""
     profile: dict[str, str | float] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    masks: str = ""
 
     @property
     def whose(self) -> str:

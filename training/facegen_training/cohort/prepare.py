@@ -37,6 +37,7 @@ from facegen_training.cohort.dataset import (
     as_stored,
     write_json,
 )
+from facegen_training.cohort.masks import masks_digest, without_masked
 from facegen_training.cohort.pool import worker_pool
 
 
@@ -108,16 +109,18 @@ def true_skin(
 def prepare_case(case: Case, folder: Path, spec: PreprocessSpec) -> Prepared | UserError:
     """Prepare one person, unless record and array are there and fit together.
 
+    Where the person is masked (`facegen_training.cohort.masks`) the skin counts as not known.
     A `UserError` comes back as a value, for the report at the end.
     """
     record = folder / f"{case.id}.json"
     before = _recorded(record, folder / f"{case.id}{PLAIN}")
-    if before is not None:
+    if before is not None and before.masks == masks_digest(case.id):
         return before
     try:
         stored, frame = fields_of(read_volume_file(case.path), spec)
     except UserError as error:
         return error
+    stored = without_masked(stored, spec.grid, case.id)
     array = folder / f"{case.id}{PLAIN}"
     write_whole(array, packed(stored))
     prepared = Prepared(
@@ -128,6 +131,7 @@ def prepare_case(case: Case, folder: Path, spec: PreprocessSpec) -> Prepared | U
         sha256_of(array),
         frame.method,
         round(float(frame.residual_mm), 3),
+        masks=masks_digest(case.id),
     )
     write_json(record, asdict(prepared))
     return prepared
