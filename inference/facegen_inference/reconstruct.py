@@ -51,6 +51,8 @@ class Request:
     atlas
         Another mean head for ``mean-face`` and ``tissue-depth``, for instance one fitted inside
         a validation fold; None for the one that ships.
+    template
+        Another file for the method ``template``; None for the one that ships.
     """
 
     method: str = "neural"
@@ -62,6 +64,7 @@ class Request:
     depth_table: str | None = None
     purpose: Purpose = "casework"
     atlas: Path | None = None
+    template: Path | None = None
 
 
 @dataclass(frozen=True)
