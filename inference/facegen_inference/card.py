@@ -34,19 +34,39 @@ SHARP_VOXEL_MM, COARSE_VOXEL_MM = 1.0, 3.8
 """Voxel sides between which bone goes from sharp to as blurred as in the training scans."""
 
 
+class RegionBands(_Strict):
+    """Factors on the bands in one named region of the face (`face_region.REGION_NAMES`)."""
+
+    name: str = Field(min_length=1, max_length=40)
+    factor50: float = Field(gt=0, lt=10)
+    factor90: float = Field(gt=0, lt=10)
+
+
+TENTH_SD = 1.2816
+"""A Gaussian's 90 % quantile in standard deviations; its 10 % quantile is minus this."""
+
+
 class Calibration(_Strict):
     """How the predicted spread becomes bands; factors of 1 mean a plain Gaussian.
+
+    ``factor50`` and ``factor90`` hold for the whole face, ``regions`` where they say more;
+    between regions the program blends (`bands.Bands`).
 
     ``offset_mm`` is already in the model's distances: by how much they were raised so that the
     people it was measured on are neither too full nor too thin on average.  ``sharp_mm`` is how
     much deeper the model puts the skin on a scan of `SHARP_VOXEL_MM` than on the same scan
     coarsened to voxels like those it learned from; the program takes it back (`raised_mm`).
+    ``thin_sd`` and ``heavy_sd`` are the values of the latent's first axis that put the mean depth
+    of tissue over the face where one in ten of the people left out has less, and one in ten more.
     """
 
     factor50: float = Field(gt=0, lt=10)
     factor90: float = Field(gt=0, lt=10)
     offset_mm: float = Field(default=0.0, gt=-5, lt=5)
     sharp_mm: float = Field(default=0.0, ge=0, lt=5)
+    regions: tuple[RegionBands, ...] = Field(default=(), max_length=20)
+    thin_sd: float = Field(default=-TENTH_SD, gt=-10, lt=0)
+    heavy_sd: float = Field(default=TENTH_SD, gt=0, lt=10)
     people: int = Field(ge=0)
     note: str = Field(max_length=1000)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
+from facegen_inference.bands import FACTOR50, FACTOR90, Bands
 from facegen_inference.errors import UserError
 from facegen_inference.face_region import landmarks_in_frame, predicted_region
 from facegen_inference.frame import Frame
@@ -19,13 +20,13 @@ from facegen_inference.skull import Skull
 from facegen_inference.surface import isosurface, largest_piece, smooth
 from facegen_inference.volume import Grid, resample
 
+__all__ = ["FACTOR50", "FACTOR90", "face_from_field", "outside_bone", "thickness"]
+
 THINNEST_MM = 1.5
 """Skin is never nearer to bone than this."""
 DEEPEST_MM = 60.0
 """Where no bone is met within this depth along the normal, thickness is NaN."""
 SMOOTHING = 8
-FACTOR50, FACTOR90 = 0.6745, 1.6449
-"""Half-widths of the central 50 % and 90 % of a Gaussian, in standard deviations."""
 _FAR_MM = 40.0
 _INWARD_MM = 12.0
 
@@ -37,7 +38,7 @@ def face_from_field(
     skull: Skull,
     frame: Frame,
     landmarks: Landmarks,
-    calibration: tuple[float, float] = (1.0, 1.0),
+    bands: Bands | None = None,
 ) -> Mesh:
     """Return the face that a field describes.
 
@@ -51,8 +52,8 @@ def face_from_field(
         Grid of both; its space is the Frankfurt frame.
     skull, frame, landmarks
         Of the person, in patient space.
-    calibration
-        Factors on the 50 % and the 90 % band.
+    bands
+        How the spread becomes bands; None for those of a Gaussian.
 
     Returns
     -------
@@ -65,7 +66,8 @@ def face_from_field(
     """
     field = outside_bone(distance, grid, skull, frame)
     head = smooth(largest_piece(isosurface(field, grid.patient_from_voxel, 0.0)), SMOOTHING)
-    keep = predicted_region(head.vertices, landmarks_in_frame(landmarks, frame))
+    points = landmarks_in_frame(landmarks, frame)
+    keep = predicted_region(head.vertices, points)
     face = largest_piece(head.kept(keep))
     if not len(face.triangles):
         raise UserError(
@@ -75,9 +77,7 @@ def face_from_field(
     sd = _sampled(spread, grid, face.vertices, 0.0)
     placed = face.transformed(frame.patient_from_frame)
     placed.vertex_data.update(
-        spread_mm=sd,
-        band50_mm=np.asarray(sd * np.float32(FACTOR50 * calibration[0])),
-        band90_mm=np.asarray(sd * np.float32(FACTOR90 * calibration[1])),
+        **(bands or Bands()).at(sd, face.vertices, points),
         thickness_mm=thickness(placed, skull),
         predicted=_scanned(placed, skull),
     )

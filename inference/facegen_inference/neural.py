@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
+from facegen_inference.alternatives import build_latents, builds, drawn_apart
+from facegen_inference.bands import Bands
 from facegen_inference.card import raised_mm
 from facegen_inference.face import Face, Variant
 from facegen_inference.face_surface import face_from_field
 from facegen_inference.frame import Frame
 from facegen_inference.landmarks import Landmarks
 from facegen_inference.mesh import Mesh
+from facegen_inference.missing_bone import missing_bone
 from facegen_inference.network import Model, default_model, open_model
 from facegen_inference.preprocess import preprocess
 from facegen_inference.progress import Progress, part
 from facegen_inference.provenance import timed
-from facegen_inference.runtime import choose_device
+from facegen_inference.runtime import Device, choose_device
 from facegen_inference.skull import Presence, Skull
 
 if TYPE_CHECKING:
     from facegen_inference.reconstruct import Request
 
-BUILD_SD = {"thin": -1.2816, "average": 0.0, "heavy": 1.2816}
-"""Value of the first latent axis: the 10th, 50th and 90th percentile of a Gaussian."""
+Floats = NDArray[np.float32]
+
+_ACROSS_MM = 2.0
+_LEAST_SLOPE = 0.3
 _MISSING = (Presence.ABSENT, Presence.NOT_SCANNED)
 
 
@@ -54,31 +61,22 @@ def predict_face(
     progress(0.1, "preparing the skull")
     with timed(timings, "preprocess"):
         grid = preprocess(skull, frame, model.spec)
+        bands = Bands.of(model.card.calibration, missing_bone(grid[0], model.spec.grid))
 
-    meshes: dict[bytes, Mesh] = {}
-
-    def made(latent: NDArray[np.float32], report: Progress) -> Mesh:
-        if latent.tobytes() in meshes:
-            return meshes[latent.tobytes()]
-        with timed(timings, "network"):
-            distance, spread = model.run(grid, latent, device, report)
-        with timed(timings, "surface"):
-            distance = distance - np.float32(raised_mm(model.card.calibration, skull.voxel_mm))
-            factors = (model.card.calibration.factor50, model.card.calibration.factor90)
-            mesh = face_from_field(
-                distance, spread, model.spec.grid, skull, frame, landmarks, factors
-            )
-        meshes[latent.tobytes()] = mesh
-        return mesh
-
-    chosen = BUILD_SD.get(request.profile.build, 0.0)
-    wanted = latents(model.latent_size, request.variants, request.seed)
-    step = 0.8 / (1 + len(wanted))
-    mesh = made(_axis(model.latent_size, chosen), part(progress, 0.2, 0.2 + step))
+    maker = _Maker(model, device, grid, (skull, frame, landmarks), bands, timings)
+    calibration, size = model.card.calibration, model.latent_size
+    latent = np.zeros(size, dtype=np.float32)
+    latent[:1] = builds(calibration).get(request.profile.build, 0.0)
+    mesh = maker.mesh(latent, part(progress, 0.2, 0.3))
+    wanted = dict(list(build_latents(size, calibration).items())[: request.variants])
+    more = request.variants - len(wanted) if size else 0
+    if more > 0:
+        effects = maker.effects(mesh, part(progress, 0.3, 0.4))
+        wanted |= drawn_apart(wanted, effects, more, request.seed)
     variants = []
-    for n, (name, latent) in enumerate(wanted.items(), start=1):
-        report = part(progress, 0.2 + n * step, 0.2 + (n + 1) * step)
-        variants.append(Variant(name, made(latent, report)))
+    for n, (name, latent) in enumerate(wanted.items()):
+        low, high = (0.4 + 0.6 * k / len(wanted) for k in (n, n + 1))
+        variants.append(Variant(name, maker.mesh(latent, part(progress, low, high))))
     progress(1.0, "face ready")
     return Face(
         mesh=mesh,
@@ -91,33 +89,72 @@ def predict_face(
     )
 
 
-def _axis(size: int, value: float) -> NDArray[np.float32]:
-    latent = np.zeros(size, dtype=np.float32)
-    latent[:1] = value
-    return latent
+@dataclass
+class _Maker:
+    """Runs the network over one skull and finishes the surface, each latent once.
 
-
-def latents(size: int, count: int, seed: int) -> dict[str, NDArray[np.float32]]:
-    """Return the latent of each variant by name: builds first, then draws from the model.
-
-    Parameters
+    Attributes
     ----------
-    size
-        Number of latent axes; without any there are no variants.
-    count
-        How many variants are wanted.
-    seed
-        Start of the random numbers from the fourth variant on.
+    model, device, grid
+        The network, where it runs, and its input.
+    person
+        Skull, frame and landmarks.
+    bands
+        How the spread becomes bands.
+    timings
+        Step → seconds, added to.
     """
-    if not size:
-        return {}
-    wanted = {name: _axis(size, value) for name, value in BUILD_SD.items()}
-    chosen = dict(list(wanted.items())[:count])
-    random = np.random.default_rng(seed)
-    for number in range(4, count + 1):
-        draw = random.normal(size=size).astype(np.float32)
-        chosen[f"alternative {number - 3}"] = draw
-    return chosen
+
+    model: Model
+    device: Device
+    grid: Floats
+    person: tuple[Skull, Frame, Landmarks]
+    bands: Bands
+    timings: dict[str, float]
+    _meshes: dict[bytes, Mesh] = field(default_factory=dict)
+
+    def fields(self, latent: Floats, progress: Progress) -> tuple[Floats, Floats]:
+        """Return distance and spread on the model's grid, mm."""
+        with timed(self.timings, "network"):
+            distance, spread = self.model.run(self.grid, latent, self.device, progress)
+        raised = raised_mm(self.model.card.calibration, self.person[0].voxel_mm)
+        return distance - np.float32(raised), spread
+
+    def mesh(self, latent: Floats, progress: Progress) -> Mesh:
+        """Return the finished face, LPS mm."""
+        key = latent.tobytes()
+        if key not in self._meshes:
+            fields = self.fields(latent, progress)
+            with timed(self.timings, "surface"):
+                skull, frame, landmarks = self.person
+                self._meshes[key] = face_from_field(
+                    *fields, self.model.spec.grid, skull, frame, landmarks, self.bands
+                )
+        return self._meshes[key]
+
+    def effects(self, face: Mesh, progress: Progress) -> Floats:
+        """Return by how much one SD along each latent axis moves a face's N vertices outward.
+
+        Returns
+        -------
+        (K, N) float32 mm: by how much the signed distance there falls from latent zero, over how
+        steeply it rises across the skin (averages over people are flatter than a distance).
+        """
+        skin = face.transformed(self.person[1].frame_from_patient)
+        grid, across = self.model.spec.grid, _ACROSS_MM * skin.normals()
+
+        def at(values: Floats, points: NDArray[np.float64]) -> Floats:
+            where = grid.voxel_points(points).T
+            return np.asarray(map_coordinates(values, where, order=1, mode="nearest"))
+
+        plain, *others = (
+            self.fields(end, progress)[0]
+            for end in np.eye(self.model.latent_size + 1, dtype=np.float32)[:, 1:]
+        )
+        rise = at(plain, skin.vertices + across) - at(plain, skin.vertices - across)
+        slope = np.clip(rise / np.float32(2 * _ACROSS_MM), _LEAST_SLOPE, 1)
+        moved = [at(plain - other, skin.vertices) / slope for other in others]
+        return np.asarray(moved, dtype=np.float32)
 
 
 def _notes(model: Model, request: Request, skull: Skull) -> tuple[str, ...]:
@@ -139,6 +176,7 @@ def _notes(model: Model, request: Request, skull: Skull) -> tuple[str, ...]:
     missing = [name for name, state in skull.parts.items() if state in _MISSING]
     if missing:
         notes.append(
-            f"Missing bone: {', '.join(missing)}; the face above it follows the mean and the rest."
+            f"Missing bone: {', '.join(missing)}; the face above it follows the mean and the rest, "
+            "and its bands are wider there."
         )
     return tuple(notes)

@@ -91,3 +91,19 @@ def test_a_sharp_scan_is_raised_and_a_coarse_one_is_not():
     assert raised_mm(calibration, 0.45) == raised_mm(calibration, 1.0) == pytest.approx(1.4)
     assert raised_mm(calibration, 2.4) == pytest.approx(0.7)
     assert raised_mm(calibration, 3.8) == raised_mm(calibration, 5.0) == 0
+
+
+def test_bands_by_region_and_builds_are_on_the_card_and_an_old_card_does_without() -> None:
+    old = read_card(json.dumps(CARD)).calibration
+    assert old.regions == ()
+    assert (old.thin_sd, old.heavy_sd) == (-1.2816, 1.2816)
+    nose = {"name": "nose", "factor50": 0.9, "factor90": 1.8}
+    calibration = {"factor50": 1.0, "factor90": 1.0, "people": 2, "note": "", "regions": [nose]}
+    card = read_card(json.dumps({**CARD, "calibration": {**calibration, "thin_sd": -1.5}}))
+    assert card.calibration.regions[0].factor90 == 1.8
+    assert read_card(card.to_json()) == card
+    with pytest.raises(ModelError):
+        read_card(json.dumps({**CARD, "calibration": {**calibration, "thin_sd": 0.5}}))
+    wrong = {**calibration, "regions": [{**nose, "factor50": 0}]}
+    with pytest.raises(ModelError):
+        read_card(json.dumps({**CARD, "calibration": wrong}))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from facegen_inference.face import Profile
 from facegen_inference.face_surface import face_from_field, thickness
 from facegen_inference.frame import Frame
 from facegen_inference.mesh import Mesh
-from facegen_inference.neural import latents, predict_face
+from facegen_inference.neural import predict_face
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.progress import Cancelled, silent
 from facegen_inference.reconstruct import Request
@@ -70,9 +71,11 @@ def test_the_face_lies_where_the_model_puts_it(write_model: Write) -> None:
     data = face.mesh.vertex_data
     assert np.nanmedian(data["thickness_mm"]) == pytest.approx(12, abs=0.5)
     assert np.abs(egg(face.mesh.vertices) - 12).mean() < 1.0
-    assert data["spread_mm"] == pytest.approx(2.0, abs=1e-4)
-    assert data["band50_mm"] == pytest.approx(0.6745 * 2, abs=1e-3)
-    assert data["band90_mm"] == pytest.approx(1.6449 * 2 * 1.5, abs=1e-3)
+    # An egg lacks much of a skull's bone, so the bands grow; least where it lies as a skull does.
+    assert data["band50_mm"].min() == pytest.approx(0.6745 * 2, abs=0.02)
+    assert data["band90_mm"].min() == pytest.approx(1.6449 * 2 * 1.5, abs=0.02)
+    assert (data["spread_mm"] > data["band50_mm"]).all()
+    assert (data["spread_mm"] < data["band90_mm"]).all()
     assert (data["predicted"] == 1).all()
     assert face.variants == ()
 
@@ -140,12 +143,20 @@ def test_the_same_request_gives_the_same_bytes(write_model: Write) -> None:
     assert last[0] == last[1]
 
 
-def test_variants_depend_on_the_seed_from_the_fourth_on() -> None:
-    one, two = latents(3, 5, seed=0), latents(3, 5, seed=1)
-    assert (one["heavy"] == two["heavy"]).all()
-    assert (one["alternative 1"] != two["alternative 1"]).any()
-    assert latents(0, 5, seed=0) == {}
-    assert list(latents(3, 2, seed=0)) == ["thin", "average"]
+def test_variants_depend_on_the_seed_from_the_fourth_on(write_model: Write) -> None:
+    path = write_model()
+    one, two = (predict(path, variants=4, seed=seed) for seed in (0, 1))
+    assert one.variants[2].mesh.vertices.tobytes() == two.variants[2].mesh.vertices.tobytes()
+    assert one.variants[3].mesh.vertices.tobytes() != two.variants[3].mesh.vertices.tobytes()
+    assert [variant.name for variant in predict(path, variants=2).variants] == ["thin", "average"]
+
+
+def test_the_card_says_where_thin_and_heavy_lie(write_model: Write, card: dict[str, Any]) -> None:
+    builds = {**card["calibration"], "thin_sd": -0.5, "heavy_sd": 2.0}
+    path = write_model(card=json.dumps({**card, "calibration": builds}))
+    thin, average, heavy = (egg(v.mesh.vertices).mean() for v in predict(path).variants)
+    assert average - thin == pytest.approx(0.5 * 4, abs=0.5)
+    assert heavy - average == pytest.approx(2.0 * 4, abs=1.5)
 
 
 def test_cancel_stops_it(write_model: Write) -> None:
