@@ -128,6 +128,22 @@ def test_the_band_of_a_face_is_checked():
     assert compare(face, ball(97), STILL).band_coverage == {"50": 0.0, "90": 100.0}
 
 
+def test_the_spread_is_ranked_against_the_true_distance():
+    face, truth = head(nose=9), head(nose=4)  # only the nose differs
+    off = np.linalg.norm(face.vertices - [0, -100, -15], axis=1)
+    face.vertex_data["spread_mm"] = (50 - off).astype(np.float32)  # most at the nose
+    face.vertex_data["band50_mm"] = np.full(len(off), 1.0, dtype=np.float32)
+    face.vertex_data["band90_mm"] = np.full(len(off), 20.0, dtype=np.float32)
+    found = compare(face, truth, STILL)
+    assert found.spread_rank > 0.2
+    assert found.region_coverage["nose"]["50"] < found.region_coverage["cheeks"]["50"]
+    assert found.region_coverage["nose"]["90"] == 100.0
+    face.vertex_data["spread_mm"] = off.astype(np.float32)
+    assert compare(face, truth, STILL).spread_rank < -0.2
+    face.vertex_data["spread_mm"] = np.full(len(off), 2.0, dtype=np.float32)
+    assert compare(face, truth, STILL).spread_rank is None
+
+
 @pytest.mark.parametrize("shift", [400.0, 4000.0])
 def test_a_face_of_another_scan_is_refused(shift):
     moved = np.eye(4)

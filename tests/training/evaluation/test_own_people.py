@@ -15,9 +15,9 @@ from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.volume import Volume
 from facegen_training.cohort.key import Key, read_or_make_key
 from facegen_training.cohort.prepare_cohort import Wishes, prepare_cohort
+from facegen_training.evaluation.contenders import contenders
 from facegen_training.evaluation.people import people_to_score
-from facegen_training.evaluation.protocol import HEADLINE
-from facegen_training.evaluation.score import contenders, score_people
+from facegen_training.evaluation.score import jobs_for, score_jobs
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def lab(head_3mm: Volume, tmp_path_factory: pytest.TempPathFactory) -> Lab:
 def test_only_the_part_is_scored_and_an_archive_is_opened(lab: Lab, tmp_path: Path) -> None:
     people = people_to_score(lab.scans, "test", prepared=(lab.manifest, lab.key.path))
     assert {p.id[:14] for p in people} == {lab.key.person(n) for n in ("Quixworth", "Pemberton")}
-    rows = score_people(people, [HEADLINE], contenders(["mean-face"], []), tmp_path)
+    rows = score_jobs(jobs_for(people, contenders(["mean-face"], []), []), tmp_path)
     assert [r.get("failed") for r in rows] == [None, None]
     first, second = (r["closest"]["mean"] for r in rows)
     assert first == pytest.approx(second, abs=1e-6)

@@ -12,17 +12,12 @@ from facegen_inference.errors import UserError
 from facegen_inference.skin import skin_surface
 from facegen_inference.volume import Volume
 from facegen_training.cohort.find_scans import Candidate
+from facegen_training.evaluation.contenders import contenders, shipped_model
 from facegen_training.evaluation.floors import coarsened, measure_floors
 from facegen_training.evaluation.people import Subject, people_to_score
 from facegen_training.evaluation.protocol import HEADLINE
 from facegen_training.evaluation.report import Study, write_report
-from facegen_training.evaluation.score import (
-    contenders,
-    mean_face,
-    score_file,
-    score_people,
-    shipped_model,
-)
+from facegen_training.evaluation.score import jobs_for, mean_face, score_file, score_jobs
 
 
 def subject_of(name: str, path: Path) -> Subject:
@@ -38,14 +33,14 @@ def head(head_3mm: Volume, tmp_path_factory: pytest.TempPathFactory) -> Subject:
 
 def test_scores_once_reports_and_goes_on_where_it_was(head: Subject, tmp_path: Path) -> None:
     compared = contenders(["mean-face"], [])
-    rows = score_people([head], [HEADLINE], compared, tmp_path / "work")
+    rows = score_jobs(jobs_for([head], compared, []), tmp_path / "work")
     assert rows[0]["person"] == "p-1"
     assert 0.2 < rows[0]["closest"]["mean"] < 4.0
     assert rows[0]["voxel_mm"] == [3.0, 3.0, 3.0]
 
     path = score_file(tmp_path / "work", head, HEADLINE, compared[0])
     path.write_text(json.dumps({**rows[0], "seconds": -1}), encoding="utf-8")
-    again = score_people([head], [HEADLINE], compared, tmp_path / "work")
+    again = score_jobs(jobs_for([head], compared, []), tmp_path / "work")
     assert again[0]["seconds"] == -1
 
     page = write_report(Study(rows, {}, {}, "## By hand\n\nA note."), mean_face(), tmp_path)
@@ -61,11 +56,11 @@ def test_what_cannot_be_read_is_reported_without_its_name(tmp_path: Path) -> Non
     path = tmp_path / "Doe_John.nii.gz"
     path.write_bytes(b"no scan")
     case = subject_of("p-2", path)
-    rows = score_people([case], [HEADLINE], contenders(["mean-face"], []), tmp_path / "work")
+    rows = score_jobs(jobs_for([case], contenders(["mean-face"], []), []), tmp_path / "work")
     assert rows[0]["failed"]
     assert "Doe" not in json.dumps(rows)
     path.unlink()
-    again = score_people([case], [HEADLINE], contenders(["mean-face"], []), tmp_path / "work")
+    again = score_jobs(jobs_for([case], contenders(["mean-face"], []), []), tmp_path / "work")
     assert again[0]["failed"] != rows[0]["failed"]  # tried again, not taken for done
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facegen_inference.errors import UserError
-from facegen_training.evaluation import tables
+from facegen_training.evaluation import calibration_tables, condition_tables, tables
 from facegen_training.evaluation.held_out import held_out_rows, write_held_out
 from facegen_training.evaluation.plots import averaged_maps
 from facegen_training.evaluation.tables import Row
@@ -57,9 +57,15 @@ def test_people_weigh_the_same_and_the_worst_tenth_is_the_worst(rows: list[Row])
 
 def test_paired_gain_is_over_the_same_people(rows: list[Row]) -> None:
     lonely = row("p9", "neural", 100.0)
-    assert "neural against mean-face: +2.00 mm nearer [+2.00, +2.00], better on 4 of 4" in (
-        tables.paired_lines([*rows, lonely])
+    text = tables.paired_lines([*rows, lonely])
+    # 2.5 mm instead of 4.5 mm on average; at best the people with 1 and 3, at worst 4 and 6.
+    assert (
+        "neural against mean-face: +2.00 mm nearer [+2.00, +2.00], mean error 44.4 % lower" in text
     )
+    assert text.endswith("better on 4 of 4 people.")
+    share, low, high = tables.percent_lower(tables.paired([*rows, lonely], "neural", "mean-face"))
+    assert share == pytest.approx(100 * 2 / 4.5)
+    assert 100 * 2 / 6 <= low < share < high <= 100 * 2 / 3
 
 
 def test_coarse_and_sharp_are_told_apart_by_their_longest_voxel_edge() -> None:
@@ -72,7 +78,7 @@ def test_coarse_and_sharp_are_told_apart_by_their_longest_voxel_edge() -> None:
 def test_other_conditions_stand_beside_the_headline_of_the_same_people(rows: list[Row]) -> None:
     binary = [row("p3", "neural", 5.0, condition="binary")]
     refused = {**row("p0", "neural", 0.0, condition="binary"), "failed": "No head."}
-    text = tables.condition_table([*rows, *binary, refused])
+    text = condition_tables.condition_table([*rows, *binary, refused])
     assert "| binary | – | 5.00 (1), headline 4.00, 1 refused |" in text
     assert tables.failures([*rows, refused]) == "- p0, binary, neural: No head."
 
@@ -131,3 +137,34 @@ def test_no_card_gets_another_models_figures(rows: list[Row], tmp_path: Path) ->
     ]
     assert "1 more, on another kind of scan" in found[0]["note"]
     assert write_held_out(rows, ["neural"], tmp_path)[0].name == "held-out.json"
+
+
+def test_growth_and_spread_are_of_the_same_people_under_both(rows: list[Row]) -> None:
+    spread = {"chin": 2.0, "brow": 1.0}
+    there = [{**r, "spread": spread} for r in rows]
+    less = [
+        {**row("p0", "neural", 1.5, condition="no-mandible"), "spread": {"chin": 5.0, "brow": 1.0}},
+        {**row("p3", "neural", 4.0, condition="no-mandible"), "spread": {"chin": 6.0}},
+        row("p9", "neural", 99.0, condition="no-mandible"),
+    ]
+    every = [*there, *less]
+    assert condition_tables.growth(every, "neural", "no-mandible") == [0.5, 0.0]
+    assert condition_tables.growth(every, "neural", "no-mandible", "nose") == [0.5, 0.0]
+    assert condition_tables.spread_ratio(every, "neural", "no-mandible", "chin") == [2.5, 3.0]
+    assert "| no-mandible | 2 | +0.25 [+0.00, +0.50] | +0.25 |" in (
+        condition_tables.growth_table(every, "neural")
+    )
+    assert condition_tables.growth_table(rows, "neural") == ""
+
+
+def test_coverage_is_averaged_over_people_who_have_it(rows: list[Row]) -> None:
+    known = [
+        {**r, "spread_rank": 0.1 * n, "region_coverage": {"nose": {"50": 40.0, "90": 80.0 + n}}}
+        for n, r in enumerate(rows)
+    ]
+    line = calibration_tables.calibration_table(known).splitlines()[2]
+    assert line == "| mean-face | 49.0 [49.0, 49.0] | 88.0 [88.0, 88.0] | 0.15 |"
+    assert "| nose | 40 / 82 | 40 / 86 |" in calibration_tables.region_coverage_table(known)
+    assert "| neural | 49.0 [49.0, 49.0] | 88.0 [88.0, 88.0] | – |" in (
+        calibration_tables.calibration_table(rows)
+    )

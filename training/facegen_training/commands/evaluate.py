@@ -18,7 +18,10 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Where validation.md and its plots go.")],
     prepared: Annotated[
         Path | None,
-        typer.Option(help="Manifest of your own cohort; the project's when left away."),
+        typer.Option(
+            help="Manifest of your own cohort, or with --folds of any cohort; "
+            "the project's own when left away."
+        ),
     ] = None,
     key: Annotated[
         Path | None, typer.Option(help="Key file that your own cohort was prepared with.")
@@ -29,14 +32,48 @@ def evaluate(
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Built-in methods; without --model all, with it those not learned."),
+        typer.Option(
+            help="Built-in methods, or none; all of them when left away, with --model or "
+            "--folds all but neural."
+        ),
     ] = None,
+    folds: Annotated[
+        bool, typer.Option("--folds", help="Fit all that learns anew in five folds over people.")
+    ] = False,
+    learn: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --folds: a network to fit, NAME=CONFIG.toml; again for more.  "
+            "neural by the shipped recipe when left away; none for no network."
+        ),
+    ] = None,
+    only_fold: Annotated[
+        list[int] | None,
+        typer.Option(help="With --folds: fit and score only this fold, no report; again for more."),
+    ] = None,
+    fit_only: Annotated[
+        bool, typer.Option("--fit-only", help="With --folds: fit, and score nobody.")
+    ] = False,
+    sharp_mm: Annotated[
+        float, typer.Option(help="With --folds: as of facegen-train export.")
+    ] = 0.0,
     condition: Annotated[
         list[str] | None,
         typer.Option(
-            help="More ways of reducing the scan to bone, besides bone-250: bone-150, "
-            "bone-400, binary, cropped."
+            help="More ways of showing a scan, besides bone-250: bone-150, bone-400, binary, "
+            "cropped, no-mandible, facial-bone-20, outer-surface, pose, slices-4, slices-0.5."
         ),
+    ] = None,
+    condition_method: Annotated[
+        list[str] | None,
+        typer.Option(help="Methods scored under these conditions; with --folds only neural."),
+    ] = None,
+    curve: Annotated[
+        list[int] | None,
+        typer.Option(help="With --folds: a learning curve at so many training people; again."),
+    ] = None,
+    curve_fold: Annotated[
+        list[int] | None, typer.Option(help="Folds of the learning curve; 0 when left away.")
     ] = None,
     part: Annotated[str, typer.Option(help="Part of the split: test or validation.")] = "test",
     person: Annotated[list[str] | None, typer.Option(help="Only these people.")] = None,
@@ -52,34 +89,36 @@ def evaluate(
 
     Goes on where it was stopped.  Writes OUT/validation.md, plots and figures per person; for the
     whole part test also OUT/held-out.json, for facegen-train export --held-out.
-    """
-    from facegen_inference.methods import METHODS
-    from facegen_training.cohort.pool import cores
-    from facegen_training.evaluation.floors import measure_floors
-    from facegen_training.evaluation.held_out import write_held_out
-    from facegen_training.evaluation.people import people_to_score
-    from facegen_training.evaluation.protocol import CONDITIONS, HEADLINE
-    from facegen_training.evaluation.report import Study, write_report
-    from facegen_training.evaluation.score import LEARNED, contenders, mean_face, score_people
 
-    conditions = list(dict.fromkeys([HEADLINE, *(condition or [])]))
+    With --folds everyone who can be scored is, each by methods fitted on the others; the files
+    fitted lie in OUT/folds, the faces predicted in OUT/faces.
+    """
+    from facegen_training.evaluation.conditions import CONDITIONS
+    from facegen_training.evaluation.protocol import HEADLINE
+    from facegen_training.evaluation.run import Plan, Wishes, run_folds, run_part
+
+    conditions = [name for name in dict.fromkeys(condition or []) if name != HEADLINE]
     for name in conditions:
         if name not in CONDITIONS:
             raise UserError(f"There is no condition {name}.", f"Known: {', '.join(CONDITIONS)}.")
-    builtin = [name for name in METHODS if not (model and name == LEARNED)]
-    compared = contenders(method or builtin, model or [])
-    cases = people_to_score(scans, part, person, (prepared, key) if prepared else None)
-    folder = work or out / "scores"
-    with progress_bar("scoring") as progress:
-        rows = score_people(cases, conditions, compared, folder, workers or cores(), progress)
-    study = Study(
-        rows=rows,
-        floors=measure_floors(cases, folder),
-        models={one.name: one.key["model"] for one in compared if "model" in one.key},
+    wishes = Wishes(
+        scans=scans,
+        out=out,
+        work=work or out / "scores",
+        prepared=prepared,
+        key=key,
+        methods=None if method is None else [name for name in method if name != "none"],
+        conditions=conditions,
+        condition_methods=condition_method,
+        people=person,
+        workers=workers,
         notes=notes.read_text(encoding="utf-8") if notes else "",
-        part=part,
     )
-    typer.echo(str(write_report(study, mean_face(), out)))
-    if part == "test" and not person:
-        for path in write_held_out(rows, [one.name for one in compared if one.model], out):
-            typer.echo(str(path))
+    with progress_bar("scoring") as progress:
+        if folds:
+            plan = Plan(learn, only_fold, fit_only, sharp_mm, curve or [], curve_fold or [0])
+            written = run_folds(wishes, plan, progress)
+        else:
+            written = run_part(wishes, part, model or [], progress)
+    for path in written:
+        typer.echo(str(path))

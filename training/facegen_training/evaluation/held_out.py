@@ -46,18 +46,35 @@ def held_out_rows(rows: list[Row]) -> tuple[ErrorRow, ...]:
     return tuple(found)
 
 
-def write_held_out(rows: list[Row], learned: list[str], out: Path) -> list[Path]:
+def write_held_out(rows: list[Row], learned: list[str], out: Path, folds: int = 0) -> list[Path]:
     """Write what ``facegen-train export --held-out`` reads, and return the paths.
 
     One file a learned method, ``held-out.json`` or, of several, ``held-out-NAME.json``: with its
     own figures and the built-in methods', so that no card shows another model's.
+
+    Parameters
+    ----------
+    rows
+        Every score.
+    learned
+        Names of the learned methods.
+    out
+        Folder.
+    folds
+        Number of folds in which everything was fitted anew; 0 where one model was scored.
     """
     table = held_out_rows(rows)
     people = max(row.people for row in table)
     everyone = len({r["person"] for r in rows if "failed" not in r})
     others = f" {everyone - people} more, on another kind of scan, do not count here."
+    who = f"{people} people never used in training"
+    if folds:
+        who = (
+            f"{people} people in {folds} folds, each by a model of the same recipe that never saw "
+            "them (this file is the recipe on everyone cleared)"
+        )
     note = (
-        f"{people} people never used in training, from bone alone (level 250 HU), both-way "
+        f"{who}, from bone alone (level 250 HU), both-way "
         "closest distances over the predicted face region, mean over people."
         + (others if everyone > people else "")
     )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from facegen_inference.errors import UserError
 from facegen_inference.scan import Scan
-from facegen_training.cohort.cases import find_cases
-from facegen_training.cohort.dataset import read_dataset, read_manifest
+from facegen_training.cohort.cases import Case, find_cases
+from facegen_training.cohort.dataset import Prepared, read_dataset, read_manifest
 from facegen_training.cohort.find_scans import Candidate, find_places, survey
+from facegen_training.cohort.folds import SHARP_HEADS, folds_of
 from facegen_training.cohort.key import Key, read_key
 from facegen_training.cohort.one_scan import opened, read_scan
 from facegen_training.cohort.redact import without_names
@@ -74,11 +75,11 @@ class Subject:
 
 def shipped_people(scans: Path, part: str) -> list[Subject]:
     """Return the people of a part of the project's own cohort; `scans` is a folder of them."""
-    return [
-        Subject(case.id, case.id, case.source, _file(case.path, case.id), case.path.name)
-        for case in find_cases(scans)
-        if case.part == part
-    ]
+    return [_subject(case) for case in find_cases(scans) if case.part == part]
+
+
+def _subject(case: Case) -> Subject:
+    return Subject(case.id, case.id, case.source, _file(case.path, case.id), case.path.name)
 
 
 def _file(path: Path, person: str) -> Candidate:
@@ -104,6 +105,12 @@ def own_people(scans: Path, manifest: Path, part: str, key: Path | None = None) 
     UserError
         When the key is another, or a scan lies no longer where it was.
     """
+    return _own(scans, manifest, lambda person: person.part == part, key)
+
+
+def _own(
+    scans: Path, manifest: Path, scored: Callable[[Prepared], bool], key: Path | None
+) -> list[Subject]:
     owner = read_key(key)
     if owner.id != read_manifest(manifest).get("key_id"):
         raise UserError(
@@ -111,7 +118,7 @@ def own_people(scans: Path, manifest: Path, part: str, key: Path | None = None) 
             "Give that key with --key or in FACEGEN_KEY.",
         )
     data = read_dataset(manifest, key)
-    wanted = [data.people[row] for row in data.rows(part)]
+    wanted = [person for person in data.people if scored(person)]
     labels = _labels(owner)
     places = _places(scans, {labels[p.id] for p in wanted if p.id in labels})
     found = []
@@ -192,3 +199,45 @@ def people_to_score(
     if not subjects:
         raise UserError(f"Nobody is in the part {part}.", "Prepare people with a test part first.")
     return subjects
+
+
+def is_own(manifest: Path) -> bool:
+    """Tell whether a manifest is of a lab's own cohort, which has a key, or of the project's."""
+    return "key_id" in read_manifest(manifest)
+
+
+def people_in_folds(
+    scans: Path, manifest: Path, key: Path | None = None
+) -> tuple[dict[str, int], list[Subject]]:
+    """Return everyone's fold (by person), and every scan that some fold scores.
+
+    Sharp heads that are held out of all folds are scored in the first.
+
+    Parameters
+    ----------
+    scans
+        As ``facegen-train prepare`` was given it.
+    manifest
+        What prepare printed, of the project's cohort or a lab's own.
+    key
+        The lab's key file.
+
+    Raises
+    ------
+    UserError
+        When a prepared person's scan is not there any more, or as `folds_of`.
+    """
+    prepared = read_dataset(manifest, key).people
+    folds = folds_of(person.whose for person in prepared)
+    folds |= {person.whose: 0 for person in prepared if person.whose in SHARP_HEADS}
+    if is_own(manifest):
+        return folds, _own(scans, manifest, lambda person: person.whose in folds, key)
+    found = {case.id: _subject(case) for case in find_cases(scans)}
+    wanted = [person.id for person in prepared if person.whose in folds]
+    missing = sorted(set(wanted) - found.keys())
+    if missing:
+        raise UserError(
+            f"The scan of {missing[0]} is not among these scans.",
+            "Give evaluate the folder that prepare was given.",
+        )
+    return folds, [found[name] for name in wanted]

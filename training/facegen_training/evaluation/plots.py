@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from facegen_inference.mesh import Mesh
+from facegen_training.evaluation.calibration_tables import coverage
 from facegen_training.evaluation.protocol import HEADLINE
 from facegen_training.evaluation.tables import (
     Row,
@@ -26,8 +27,13 @@ from facegen_training.evaluation.tables import (
     regions_in,
 )
 
-COLOURS = {"mean-face": "#8c8c8c", "tissue-depth": "#d08a2e", "neural": "#2a6f97"}
-OTHER_COLOURS = ("#6a8d4f", "#8b5a9e", "#b5524a", "#4a8f8f")
+COLOURS = {
+    "mean-face": "#8c8c8c",
+    "tissue-depth": "#d08a2e",
+    "template": "#6a8d4f",
+    "neural": "#2a6f97",
+}
+OTHER_COLOURS = ("#8b5a9e", "#b5524a", "#4a8f8f", "#a08a3a")
 
 
 def colours(methods: list[str]) -> dict[str, str]:
@@ -92,6 +98,39 @@ def region_plot(rows: list[Row], path: Path) -> None:
     _save(figure, path)
 
 
+def coverage_plot(rows: list[Row], path: Path) -> bool:
+    """Draw which share of the true skin the bands hold, by region; False where none has bands."""
+    there = [m for m in methods_in(rows) if coverage(rows, m, "90")]
+    if not there:
+        return False
+    colour = colours(methods_in(rows))
+    names = regions_in(rows)
+    figure, axes = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
+    for percent, marker in (("50", "o"), ("90", "s")):
+        axes.axhline(float(percent), color="#bbb", lw=1, zorder=0)
+        for n, method in enumerate(there):
+            found = [coverage(rows, method, percent, name) for name in names]
+            bars = [interval(values) for values in found]
+            mean, low, high = (np.array(v) for v in zip(*bars, strict=True))
+            axes.errorbar(
+                np.arange(len(names)) + (n - (len(there) - 1) / 2) * 0.6 / len(there),
+                mean,
+                yerr=[mean - low, high - mean],
+                fmt=marker,
+                ms=4,
+                lw=1,
+                color=colour[method],
+                label=method if percent == "90" else None,
+            )
+    axes.set_xticks(np.arange(len(names)), names)
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("% of the true skin in the band\n(circles: 50 %, squares: 90 %)")
+    axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+    return True
+
+
 def averaged_maps(rows: list[Row], vertices: int) -> dict[str, NDArray[np.float64]]:
     """Return method → (N,) error averaged over people, mm; needs three people at a vertex."""
     maps = {}
@@ -146,6 +185,8 @@ def draw_all(rows: list[Row], mean_face: Mesh, folder: Path) -> set[str]:
     people_plot(headline, folder / "people.png")
     region_plot(most, folder / "regions.png")
     drawn = {"people", "regions"}
+    if coverage_plot(most, folder / "coverage.png"):
+        drawn.add("coverage")
     if map_plot(most, mean_face, folder / "map.png"):
         drawn.add("map")
     return drawn

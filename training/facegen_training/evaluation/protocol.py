@@ -16,7 +16,7 @@ import numpy as np
 from facegen_inference.skull import bone_only
 from facegen_inference.volume import AIR_HU, Volume
 
-PROTOCOL = 1
+PROTOCOL = 2
 HEADLINE = "bone-250"
 COARSE_VOXEL_MM = 2.5
 """Scans with a voxel edge above this are tabulated as coarse, apart from sharp ones."""
@@ -59,7 +59,7 @@ def cropped(volume: Volume) -> Volume:
     return replace(bone, array=bone.array[box], patient_from_voxel=matrix, observed=observed)
 
 
-CONDITIONS: dict[str, Callable[[Volume], Volume]] = {
+REDUCTIONS: dict[str, Callable[[Volume], Volume]] = {
     HEADLINE: thresholded(250.0),
     "bone-150": thresholded(150.0),
     "bone-400": thresholded(400.0),

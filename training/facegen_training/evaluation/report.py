@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from facegen_inference.atlas import load_atlas
 from facegen_inference.face_region import region_definition
 from facegen_inference.mesh import Mesh
-from facegen_training.evaluation import tables
+from facegen_training.evaluation import calibration_tables, condition_tables, tables
+from facegen_training.evaluation.conditions import CONDITIONS
 from facegen_training.evaluation.plots import draw_all
 from facegen_training.evaluation.protocol import HEADLINE, PROTOCOL
 from facegen_training.evaluation.tables import Row
@@ -21,10 +26,15 @@ program sees the scan.
 - **Truth**: the outer skin of the same scan at -500 HU; where a body mask cut partial volume \
 away, at a lower level calibrated on a coarsened sharp head. No alignment of face to face.
 - **Region**: chin to mid-forehead, in front of the ears, in the person's own Frankfurt frame \
-(found in the bone-only scan); where the scan ends nothing is scored.
+(found in the bone-only scan); where the scan ends, and where a stored mask says that the surface \
+is not skin (tubes, bite blocks, streaks), nothing is scored.
 - **Distances** in mm, samples 1 per mm², closest distance both ways, the two directions averaged \
 per person, people weigh the same; signed: positive where the prediction lies outside the true \
-skin. Intervals: 95 % bootstrap over people."""
+skin. Intervals: 95 % bootstrap over people, in comparisons over pairs."""
+
+MORE = ("identification", "memory", "learning_curve")
+"""Modules of this package with a ``section(work)`` that returns Markdown, nothing where they were
+not run; their pictures are ``work/<module>*.png``."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,13 @@ class Study:
     notes
         Markdown put at the end: what must be known to read the numbers.
     part
-        Part of the split that was scored.
+        Part of the split that was scored; empty where it was in folds.
+    work
+        Folder of scores, where further tests leave their results.
+    folds
+        Person → fold.
+    trained
+        Fold → part → how many people were in it.
     """
 
     rows: list[Row]
@@ -50,6 +66,9 @@ class Study:
     models: dict[str, str] = field(default_factory=dict)
     notes: str = ""
     part: str = "test"
+    work: Path | None = None
+    folds: dict[str, int] = field(default_factory=dict)
+    trained: dict[int, dict[str, int]] = field(default_factory=dict)
 
 
 def write_report(study: Study, mean_face: Mesh, out: Path) -> Path:
@@ -64,10 +83,11 @@ def write_report(study: Study, mean_face: Mesh, out: Path) -> Path:
     coarse = tables.of_kind(headline, coarse=True)
     sharp = tables.of_kind(headline, coarse=False)
     sections = [
-        *_opening(study),
+        *_opening(study, headline),
         *_group("Coarse scans (a voxel edge above 2.5 mm)", coarse, drawn),
         *_group("Sharp scans", sharp, set() if coarse else drawn),
         *_conditions(people),
+        *_more(study, folder),
         *_floors(study, people),
         "## Not scored",
         tables.failures(study.rows),
@@ -88,18 +108,50 @@ def _rounded(values: Any) -> Any:
     return round(values, 3) if isinstance(values, float) else values
 
 
-def _opening(study: Study) -> list[str]:
+def _opening(study: Study, headline: list[Row]) -> list[str]:
     models = ", ".join(f"{name} model SHA-256 `{sha[:16]}`" for name, sha in study.models.items())
+    region = f"Protocol {PROTOCOL}, face region version {region_definition().version}"
+    command = (
+        "Written by `facegen-train evaluate`; the figures per person are in "
+        "[validation/scores.json](validation/scores.json)."
+    )
+    what = "# Validation"
+    if study.folds:
+        return [
+            what,
+            "How far faces made from bone alone lie from the true skin of people whom nothing that "
+            f"made their face was fitted to: {len(set(study.folds.values()))} folds over people, "
+            f"everyone scored once. {command}",
+            f"{region}. " + " ".join(_people(study, headline)),
+            METHOD,
+        ]
     return [
-        "# Validation",
+        what,
         "How far faces made from bone alone lie from the true skin, on people of the part "
-        f"{study.part}, left out when the models were trained. Written by `facegen-train "
-        "evaluate`; the figures per person are in "
-        "[validation/scores.json](validation/scores.json).",
-        f"Protocol {PROTOCOL}, face region version {region_definition().version}, mean face of "
-        f"{load_atlas().people} people" + (f", {models}." if models else "."),
+        f"{study.part}, left out when the models were trained. {command}",
+        f"{region}, mean face of {load_atlas().people} people"
+        + (f", {models}." if models else "."),
         METHOD,
     ]
+
+
+def _people(study: Study, headline: list[Row]) -> list[str]:
+    """Return sentences about how many people were fitted to and scored."""
+    scored = {r["person"] for r in headline if "failed" not in r}
+    sizes = Counter(study.folds[person] for person in scored if person in study.folds)
+    fits = [study.trained[fold].get("train", 0) for fold in sorted(study.trained)]
+    tuned = sorted({parts.get("validation", 0) for parts in study.trained.values()})
+    said = [
+        f"{len(scored)} people were scored "
+        f"({', '.join(str(sizes[fold]) for fold in sorted(sizes))} in the folds)."
+    ]
+    if fits:
+        said.append(
+            f"Each fold's networks learned from {min(fits)} to {max(fits)} others and were tuned "
+            f"and calibrated on {' or '.join(map(str, tuned))} more; mean skin and template are of "
+            "both. The mean bone that tells where a head lies is the shipped one; no skin is in it."
+        )
+    return said
 
 
 def _group(title: str, rows: list[Row], drawn: set[str]) -> list[str]:
@@ -121,9 +173,18 @@ def _group(title: str, rows: list[Row], drawn: set[str]) -> list[str]:
         "### Regions",
         tables.region_table(rows),
         "![Mean distance by region](validation/regions.png)" if "regions" in drawn else "",
-        "### Landmarks of the profile and predicted bands",
+        "### Landmarks of the profile",
         tables.landmark_table(rows),
         "Corners of the mouth are not measured: geometry alone does not show them.",
+        "### What the predicted spread is worth",
+        calibration_tables.calibration_table(rows),
+        "Shares of the true skin of unseen people that lie within the predicted bands, along the "
+        "true normals, averaged over people; where a normal does not meet the prediction nothing "
+        "is counted. The rank correlation is over the places of one face.",
+        calibration_tables.region_coverage_table(rows),
+        "![Coverage of the bands by region](validation/coverage.png)"
+        if "coverage" in drawn
+        else "",
     ]
     if "map" in drawn:
         sections += [
@@ -137,15 +198,54 @@ def _group(title: str, rows: list[Row], drawn: set[str]) -> list[str]:
 def _conditions(rows: list[Row]) -> list[str]:
     coarse = [r for r in rows if "failed" in r or tables.is_coarse(r)]
     shown = coarse if tables.of_kind(rows, coarse=True) else rows
-    if {r["condition"] for r in shown} <= {HEADLINE}:
+    sections = []
+    named = condition_tables.other_conditions(shown)
+    if named:
+        explained = "\n".join(f"- `{name}`: {CONDITIONS[name]}" for name in named)
+        sections += [
+            "## Other ways of showing the bone",
+            condition_tables.condition_table(shown),
+            f"{explained}\n- `headline`: the mean of the same people by {HEADLINE}.",
+            *_growth(shown),
+        ]
+    sharp = tables.of_kind(rows, coarse=False) if shown is coarse else []
+    if condition_tables.other_conditions(sharp):
+        sections += ["### Sharp scans", condition_tables.condition_table(sharp), *_growth(sharp)]
+    return sections
+
+
+def _growth(rows: list[Row]) -> list[str]:
+    """Return how error and spread change under the conditions, for each method scored so."""
+    sections = []
+    for method in tables.methods_in([r for r in rows if r["condition"] != HEADLINE]):
+        grown = condition_tables.growth_table(rows, method)
+        spread = condition_tables.spread_table(rows, method)
+        if grown:
+            sections += [f"By how much the mean error of {method} grows, same people:", grown]
+        if spread:
+            sections += [f"The spread that {method} predicts, as a multiple, median:", spread]
+    return sections
+
+
+def _more(study: Study, folder: Path) -> list[str]:
+    """Return the sections of tests that were run apart, with their pictures copied."""
+    if study.work is None:
         return []
-    return [
-        "## Other ways of reducing the scan to bone",
-        tables.condition_table(shown),
-        "`binary`: every bone voxel the same value, so that no grey value at the bone's edge can "
-        "betray soft tissue. `cropped`: a random part of the field of view cut off. `headline`: "
-        f"the mean of the same people by {HEADLINE}.",
-    ]
+    sections: list[str] = []
+    for name in MORE:
+        try:
+            module = import_module(f"facegen_training.evaluation.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"facegen_training.evaluation.{name}":
+                raise
+            continue
+        section: Callable[[Path], list[str]] = module.section
+        lines = section(study.work)
+        if lines:
+            sections.append("\n".join(lines))
+            for picture in sorted(study.work.glob(f"{name}*.png")):
+                shutil.copyfile(picture, folder / picture.name)
+    return sections
 
 
 def _floors(study: Study, people: list[Row]) -> list[str]:

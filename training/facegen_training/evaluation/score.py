@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,97 +23,30 @@ from facegen_inference.atlas import load_atlas
 from facegen_inference.closest import ClosestOnSurface
 from facegen_inference.compare import compare
 from facegen_inference.errors import UserError
-from facegen_inference.face_region import predicted_region, region_definition
+from facegen_inference.face_region import (
+    REGION_NAMES,
+    face_regions,
+    landmarks_in_frame,
+    predicted_region,
+)
 from facegen_inference.mesh import Mesh
-from facegen_inference.methods import METHODS
-from facegen_inference.network import DEFAULT_NAME, model_folders
 from facegen_inference.progress import Progress, silent
-from facegen_inference.provenance import sha256_of
-from facegen_inference.reconstruct import Prepared, Request, prepare, reconstruct
+from facegen_inference.reconstruct import Prepared, reconstruct
 from facegen_inference.scan import Scan
 from facegen_inference.skin import partial_volume_percent, skin_level, skin_surface
 from facegen_inference.surface import isosurface, largest_piece
+from facegen_inference.volume import Volume
 from facegen_training.cohort.dataset import write_json
+from facegen_training.cohort.masks import masked, masked_volume, masks_digest
 from facegen_training.cohort.pool import worker_pool
 from facegen_training.cohort.redact import without_names
+from facegen_training.evaluation.conditions import Shown, applies, show
+from facegen_training.evaluation.contenders import Contender
+from facegen_training.evaluation.kept_faces import face_file, keep_face
 from facegen_training.evaluation.people import Subject
-from facegen_training.evaluation.protocol import CONDITIONS, HEADLINE, PROTOCOL
+from facegen_training.evaluation.protocol import HEADLINE
 
 Row = dict[str, Any]
-LEARNED = "neural"
-"""The method of `facegen_inference.methods` that every model file is run by."""
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One method to score.
-
-    Attributes
-    ----------
-    name
-        In tables and plots.
-    method
-        Of `facegen_inference.methods.METHODS`.
-    model
-        Model file of a learned method.
-    """
-
-    name: str
-    method: str
-    model: Path | None = None
-
-    @cached_property
-    def key(self) -> Row:
-        """What a score of this contender depends on, besides the scan."""
-        depends: Row = {
-            "protocol": PROTOCOL,
-            "region": region_definition().version,
-            "atlas_people": load_atlas().people,
-            "method": self.method,
-        }
-        if self.method == LEARNED:
-            depends["model"] = sha256_of(self.model or shipped_model())
-        return depends
-
-
-def shipped_model() -> Path:
-    """Return the model that ships, whatever the user has put before it."""
-    return model_folders()[0] / DEFAULT_NAME
-
-
-def contenders(methods: Sequence[str], models: Sequence[str]) -> tuple[Contender, ...]:
-    """Return what is to be scored, simplest first.
-
-    Parameters
-    ----------
-    methods
-        Names of built-in methods.
-    models
-        ``FILE`` or ``NAME=FILE`` of model files; the first without a name is ``neural``.
-
-    Raises
-    ------
-    UserError
-        For an unknown method, a missing file or a name given twice.
-    """
-    found = []
-    for method in methods:
-        if method not in METHODS:
-            raise UserError(f"There is no method {method}.", f"Methods: {', '.join(METHODS)}.")
-        found.append(Contender(method, method, shipped_model() if method == LEARNED else None))
-    for number, text in enumerate(models):
-        name, _, file = text.rpartition("=")
-        path = Path(file)
-        if not path.is_file():
-            raise UserError(f"There is no model file {file}.", "Give FILE or NAME=FILE.")
-        named = name or (LEARNED if number == 0 else path.stem)
-        found = [one for one in found if one.name != named or one.model != shipped_model()]
-        found.append(Contender(named, LEARNED, path))
-    names = [one.name for one in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(f"Two models are called {twice[0]}.", "Name them: --model NAME=FILE.")
-    return tuple(found)
 
 
 def mean_face() -> Mesh:
@@ -123,21 +56,24 @@ def mean_face() -> Mesh:
     return skin.kept(predicted_region(skin.vertices, atlas.landmarks))
 
 
-def error_map(face: Mesh, truth: ClosestOnSurface, prepared: Prepared) -> NDArray[np.float32]:
+def error_map(face: Mesh, truth: ClosestOnSurface, person: Person) -> NDArray[np.float32]:
     """Return the error at the true skin nearest to each vertex of the mean face, (N,) mm.
 
     NaN where the person's skin is farther than 20 mm from the mean face (not scanned, or another
-    shape); carries errors only, no one's shape.
+    shape) or masked; carries errors only, no one's shape.
     """
-    m = prepared.frame.patient_from_frame
+    m = person.own.frame.patient_from_frame
     placed = mean_face().vertices @ m[:3, :3].T + m[:3, 3]
     on_truth = truth.query(placed)
     error = ClosestOnSurface(face).query(on_truth.point).distance
-    return np.where(on_truth.distance < 20, error, np.nan).astype(np.float32)
+    frame = person.own.frame.frame_from_patient
+    there = on_truth.point @ frame[:3, :3].T + frame[:3, 3]
+    seen = (on_truth.distance < 20) & ~masked(there, person.subject.id)
+    return np.where(seen, error, np.nan).astype(np.float32)
 
 
 class Person:
-    """One person's scan, true skin and frame, each made when first needed."""
+    """One person's scan, true skin and what methods are shown, each made when first needed."""
 
     def __init__(self, subject: Subject, scan: Scan) -> None:
         self.subject = subject
@@ -148,46 +84,75 @@ class Person:
             )
         self.volume = self.scan.volume
         self.skin = skin_surface(self.volume)
-        self._prepared: dict[str, Prepared] = {}
+        self._shown: dict[str, Shown] = {}
 
-    def prepared(self, condition: str) -> Prepared:
-        """Return bone, landmarks and frame found in the reduced scan."""
-        if condition not in self._prepared:
-            scan = replace(self.scan, volume=CONDITIONS[condition](self.volume))
-            self._prepared[condition] = prepare(scan)
-        return self._prepared[condition]
+    def shown(self, condition: str) -> Shown:
+        """Return the scan as a method is shown it; of conditions but the headline, the last."""
+        if condition not in self._shown:
+            own = None if condition == HEADLINE else self.own
+            self._shown = {HEADLINE: self._shown[HEADLINE]} if own is not None else {}
+            self._shown[condition] = show(condition, self.scan, own)
+        return self._shown[condition]
+
+    @property
+    def own(self) -> Prepared:
+        """Bone, landmarks and frame found under the headline's condition."""
+        return self.shown(HEADLINE).prepared
+
+    @cached_property
+    def masked(self) -> Volume | None:
+        """Voxels that are not the person's skin."""
+        return masked_volume(self.subject.id, self.own.frame)
 
 
-def score(person: Person, condition: str, contender: Contender) -> Row:
-    """Return the score of one method on one person, or the sentence why there is none."""
+def score(person: Person, condition: str, contender: Contender, faces: Path | None = None) -> Row:
+    """Return the score of one method on one person, or the sentence why there is none.
+
+    Parameters
+    ----------
+    person, condition, contender
+        Who, shown what, by which method.
+    faces
+        Folder to keep the predicted face of the headline's condition in.
+    """
     started = time.perf_counter()
     row = _about(person.subject, condition, contender)
     row["voxel_mm"] = [round(float(s), 2) for s in person.volume.spacing]
     try:
-        prepared = person.prepared(condition)
-        request = Request(
-            method=contender.method,
-            variants=0,
-            device="cpu",
-            model=contender.model,
-            purpose="validation",
-        )
-        face = reconstruct(prepared, request)
-        own = person.prepared(HEADLINE)
-        result = compare(face.mesh, person.skin, own.frame, own.landmarks)
+        own, shown = person.own, person.shown(condition)
+        mesh = reconstruct(shown.prepared, contender.request()).mesh
+        mesh = mesh.transformed(shown.scan_from_shown)
+        result = compare(mesh, person.skin, own.frame, own.landmarks, excluded=person.masked)
     except UserError as error:
         return {**row, "failed": without_names(error.message, person.subject.candidate.secrets)}
     if condition == HEADLINE:
-        truth = ClosestOnSurface(person.skin.kept(_near(person.skin, face.mesh)))
-        missed = error_map(face.mesh, truth, own)
+        truth = ClosestOnSurface(person.skin.kept(_near(person.skin, mesh)))
+        missed = error_map(mesh, truth, person)
         row["map"] = [None if np.isnan(v) else round(float(v), 2) for v in missed]
+        if faces is not None:
+            keep_face(faces, person.subject.id, contender.name, mesh, own)
     return {
         **row,
         **result.as_data(),
+        "spread": mean_spread(mesh, own),
         "frame": own.frame.method,
         "partial_volume": round(partial_volume_percent(person.volume), 1),
         "skin_level": round(skin_level(person.volume)),
         "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def mean_spread(face: Mesh, own: Prepared) -> dict[str, float]:
+    """Return region → mean predicted spread, one SD, mm; empty where none is predicted."""
+    spread = face.vertex_data.get("spread_mm")
+    if spread is None:
+        return {}
+    placed = face.transformed(own.frame.frame_from_patient).vertices
+    code = face_regions(placed, landmarks_in_frame(own.landmarks, own.frame))
+    return {
+        name: float(spread[code == n].mean())
+        for n, name in enumerate(REGION_NAMES)
+        if n and (code == n).any()
     }
 
 
@@ -209,7 +174,8 @@ def _near(mesh: Mesh, other: Mesh) -> NDArray[np.bool_]:
 
 def score_file(work: Path, subject: Subject, condition: str, contender: Contender) -> Path:
     """Return where one score lies: another scan, model or protocol has another place."""
-    about = json.dumps([contender.key, subject.stamp()], sort_keys=True)
+    depends = [contender.key, subject.stamp(), masks_digest(subject.id)]
+    about = json.dumps(depends, sort_keys=True)
     digest = hashlib.sha256(about.encode()).hexdigest()[:12]
     return work / f"{subject.id}-{condition}-{contender.name}-{digest}.json"
 
@@ -219,39 +185,88 @@ def _scored(path: Path) -> bool:
     return path.exists() and "failed" not in json.loads(path.read_text(encoding="utf-8"))
 
 
-def score_person(
-    subject: Subject, conditions: Sequence[str], compared: Sequence[Contender], work: Path
-) -> str:
+@dataclass(frozen=True)
+class Job:
+    """What is scored of one scan.
+
+    Attributes
+    ----------
+    subject
+        The scan.
+    tests
+        Condition and method, each pair once.
+    """
+
+    subject: Subject
+    tests: tuple[tuple[str, Contender], ...]
+
+
+def jobs_for(
+    subjects: Sequence[Subject],
+    compared: Sequence[Contender],
+    conditions: Sequence[str],
+    only: Sequence[str] | None = None,
+) -> list[Job]:
+    """Return what is scored: everyone by every method, and under the conditions by some.
+
+    Parameters
+    ----------
+    subjects, compared
+        Scans and methods.
+    conditions
+        More ways of showing a scan than the headline's, which is always scored.
+    only
+        Names of the methods to score under `conditions`; all when None.
+    """
+    tests = [(HEADLINE, one) for one in compared]
+    for condition in conditions:
+        if condition != HEADLINE:
+            tests += [(condition, one) for one in compared if only is None or one.name in only]
+    return [Job(subject, tuple(tests)) for subject in subjects]
+
+
+def score_person(job: Job, work: Path, faces: Path | None = None) -> str:
     """Score what is not yet scored of one scan; return a line about it."""
-    jobs = [
+    subject = job.subject
+    todo = [
         (condition, one, path)
-        for condition in conditions
-        for one in compared
+        for condition, one in job.tests
         if not _scored(path := score_file(work, subject, condition, one))
+        or _face_missing(faces, subject, condition, one)
     ]
-    if not jobs:
+    if not todo:
         return f"{subject.id}: already scored"
     try:
         with subject.scan() as scan:
             person = Person(subject, scan)
     except UserError as error:
-        for condition, one, path in jobs:
+        for condition, one, path in todo:
             write_json(path, {**_about(subject, condition, one), "failed": error.message})
         return f"{subject.id}: {error.message}"
     said = []
-    for condition, one, path in jobs:
-        row = score(person, condition, one)
+    for condition, one, path in todo:
+        if not applies(condition, person.volume):
+            continue
+        row = score(person, condition, one, faces)
         write_json(path, row)
         text = row["failed"] if "failed" in row else f"{row['closest']['mean']:.2f} mm"
         said.append(f"{condition} {one.name} {text}")
     return f"{subject.id}: " + "; ".join(said)
 
 
-def score_people(
-    subjects: Sequence[Subject],
-    conditions: Sequence[str],
-    compared: Sequence[Contender],
+def _face_missing(
+    faces: Path | None, subject: Subject, condition: str, contender: Contender
+) -> bool:
+    """Tell whether a face is wanted that is not kept."""
+    if faces is None or condition != HEADLINE:
+        return False
+    return not face_file(faces, subject.id, contender.name).exists()
+
+
+def score_jobs(
+    jobs: Sequence[Job],
     work: Path,
+    faces: Path | None = None,
     workers: int = 1,
     progress: Progress = silent,
 ) -> list[Row]:
@@ -264,25 +279,17 @@ def score_people(
     """
     work.mkdir(parents=True, exist_ok=True)
     with worker_pool(workers) as pool:
-        jobs = [
-            pool.submit(score_person, subject, conditions, compared, work) for subject in subjects
-        ]
-        for number, job in enumerate(as_completed(jobs), start=1):
-            progress(number / len(jobs), job.result())
-    return read_scores(subjects, conditions, compared, work)
+        running = [pool.submit(score_person, job, work, faces) for job in jobs]
+        for number, done in enumerate(as_completed(running), start=1):
+            progress(number / len(jobs), done.result())
+    return read_scores(jobs, work)
 
 
-def read_scores(
-    subjects: Sequence[Subject],
-    conditions: Sequence[str],
-    compared: Sequence[Contender],
-    work: Path,
-) -> list[Row]:
+def read_scores(jobs: Sequence[Job], work: Path) -> list[Row]:
     """Return the scores that are there."""
     paths = [
-        score_file(work, subject, condition, one)
-        for subject in subjects
-        for condition in conditions
-        for one in compared
+        score_file(work, job.subject, condition, one)
+        for job in jobs
+        for condition, one in job.tests
     ]
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]

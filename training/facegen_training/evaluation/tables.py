@@ -127,7 +127,7 @@ def region_table(rows: list[Row]) -> str:
 
 
 def landmark_table(rows: list[Row]) -> str:
-    """Return mean errors of soft-tissue landmarks and coverage of the bands."""
+    """Return mean errors of soft-tissue landmarks."""
     body = []
     for method in methods_in(rows):
         of = chosen(rows, method=method, condition=HEADLINE)
@@ -135,12 +135,8 @@ def landmark_table(rows: list[Row]) -> str:
         for code in LANDMARKS:
             values = [r["landmarks"][code] for r in of if code in r["landmarks"]]
             cells.append(f"{np.mean(values):.1f}" if values else "–")
-        for percent in ("50", "90"):
-            values = [r["band_coverage"][percent] for r in of if percent in r["band_coverage"]]
-            cells.append(f"{np.mean(values):.0f}" if values else "–")
         body.append([method, *cells])
-    distances = [f"{name}, mm" for name in LANDMARKS]
-    return table(["method", *distances, "in 50 % band, %", "in 90 % band, %"], body)
+    return table(["method", *(f"{name}, mm" for name in LANDMARKS)], body)
 
 
 def paired_lines(rows: list[Row]) -> str:
@@ -149,50 +145,38 @@ def paired_lines(rows: list[Row]) -> str:
     lines = []
     for better in there[1:]:
         for other in there[: there.index(better)]:
-            a, b = (
-                {
-                    r["person"]: r["closest"]["mean"]
-                    for r in chosen(rows, method=m, condition=HEADLINE)
-                }
-                for m in (better, other)
-            )
-            gain = [b[p] - a[p] for p in a if p in b]
-            if len(gain) > 1:
-                mean, low, high = interval(gain)
-                won = sum(g > 0 for g in gain)
+            pairs = paired(rows, better, other)
+            if len(pairs) > 1:
+                mean, low, high = interval([b - a for a, b in pairs])
+                share, least, most = percent_lower(pairs)
+                won = sum(b > a for a, b in pairs)
                 lines.append(
                     f"- {better} against {other}: {mean:+.2f} mm nearer [{low:+.2f}, {high:+.2f}], "
-                    f"better on {won} of {len(gain)} people."
+                    f"mean error {share:.1f} % lower [{least:.1f}, {most:.1f}], "
+                    f"better on {won} of {len(pairs)} people."
                 )
     return "\n".join(lines)
 
 
-def condition_table(rows: list[Row]) -> str:
-    """Return the mean distance for each way of reducing the scan to bone.
+def paired(rows: list[Row], one: str, other: str) -> list[tuple[float, float]]:
+    """Return the mean distances of two methods on everyone whom both were scored on, mm."""
+    a, b = (
+        {r["person"]: r["closest"]["mean"] for r in chosen(rows, method=m, condition=HEADLINE)}
+        for m in (one, other)
+    )
+    return [(a[person], b[person]) for person in a if person in b]
 
-    Each cell is over the people scored under that condition; so that rows can be compared, the
-    headline's mean over the same people stands behind it.
+
+def percent_lower(pairs: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
+    """Return by how many percent the first mean is lower, and its 95 % bootstrap interval.
+
+    People are drawn with both of their values: the comparison stays paired.
     """
-    conditions = list(dict.fromkeys(r["condition"] for r in rows))
-    body = []
-    for condition in conditions:
-        cells = []
-        for method in methods_in(rows):
-            of = chosen(rows, method=method, condition=condition)
-            people = {r["person"] for r in of}
-            same = [
-                r for r in chosen(rows, method=method, condition=HEADLINE) if r["person"] in people
-            ]
-            refused = sum(
-                "failed" in r and r["condition"] == condition and r["method"] == method
-                for r in rows
-            )
-            text = f"{average(of, 'closest', 'mean'):.2f} ({len(of)})" if of else "–"
-            if condition != HEADLINE and of:
-                text += f", headline {average(same, 'closest', 'mean'):.2f}"
-            cells.append(text + (f", {refused} refused" if refused else ""))
-        body.append([condition, *cells])
-    return table(["input", *(f"{m}, mm (people)" for m in methods_in(rows))], body)
+    v = np.asarray(pairs, dtype=float)
+    picks = np.random.default_rng(0).integers(0, len(v), (RESAMPLES, len(v)))
+    means = v[picks].mean(axis=1)
+    low, high = np.percentile(100 * (1 - means[:, 0] / means[:, 1]), [2.5, 97.5])
+    return float(100 * (1 - v[:, 0].mean() / v[:, 1].mean())), float(low), float(high)
 
 
 def floor_table(floors: dict[str, dict[str, Any]]) -> str:
