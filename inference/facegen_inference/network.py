@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from facegen_inference.card import CARD_KEY, SPEC_KEY, ModelCard, read_card
 from facegen_inference.errors import ModelError, UserError
+from facegen_inference.familiarity_file import FAMILIARITY_KEY, Familiarity, read_familiarity
 from facegen_inference.onnx_file import Inventory, NotOnnxError, take_inventory
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.progress import Progress, silent
@@ -42,6 +43,8 @@ class Model:
         From its metadata.
     latent_size
         Number of latent axes K; 0 when there is no ``latent`` input.
+    familiarity
+        What it holds of its training people's skulls, or None.
     """
 
     path: Path
@@ -49,6 +52,7 @@ class Model:
     spec: PreprocessSpec
     card: ModelCard
     latent_size: int
+    familiarity: Familiarity | None
     _data: bytes = field(repr=False)
     _sessions: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -137,8 +141,10 @@ def open_model(path: Path) -> Model:
     spec = PreprocessSpec.from_json(texts[SPEC_KEY])
     card = read_card(texts[CARD_KEY])
     latent = _check_tensors(path.name, session, spec, card)
+    held = texts.get(FAMILIARITY_KEY)
+    familiarity = None if held is None else read_familiarity(held)
     digest = hashlib.sha256(data).hexdigest()
-    return Model(path, digest, spec, card, latent, data, {CPU.provider: session})
+    return Model(path, digest, spec, card, latent, familiarity, data, {CPU.provider: session})
 
 
 def _check_inventory(name: str, inventory: Inventory) -> None:

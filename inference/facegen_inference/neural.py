@@ -14,6 +14,7 @@ from facegen_inference.bands import Bands
 from facegen_inference.card import raised_mm
 from facegen_inference.face import Face, Variant
 from facegen_inference.face_surface import face_from_field
+from facegen_inference.familiarity import check_familiar
 from facegen_inference.frame import Frame
 from facegen_inference.landmarks import Landmarks
 from facegen_inference.mesh import Mesh
@@ -53,6 +54,8 @@ def predict_face(
     ------
     ModelError
         When the model file cannot be used.
+    UnfamiliarSkull
+        When the skull, or the age given, is too unlike the people the model learned from.
     """
     timings: dict[str, float] = {}
     with timed(timings, "open model"):
@@ -62,6 +65,9 @@ def predict_face(
     with timed(timings, "preprocess"):
         grid = preprocess(skull, frame, model.spec)
         bands = Bands.of(model.card.calibration, missing_bone(grid[0], model.spec.grid))
+
+    with timed(timings, "compare with the training people"):
+        familiar = check_familiar(grid, model.spec, model.familiarity, request.profile)
 
     maker = _Maker(model, device, grid, (skull, frame, landmarks), bands, timings)
     calibration, size = model.card.calibration, model.latent_size
@@ -82,9 +88,14 @@ def predict_face(
         mesh=mesh,
         method="neural",
         variants=tuple(variants),
-        notes=_notes(model, request, skull),
+        notes=familiar.around(_notes(model, request, skull)),
         device=device.label,
-        model={**model.card.as_data(), "file": model.path.name, "sha256": model.sha256},
+        model={
+            **model.card.as_data(),
+            "file": model.path.name,
+            "sha256": model.sha256,
+            "familiarity": familiar.values,
+        },
         timings=timings,
     )
 
