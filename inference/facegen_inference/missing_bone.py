@@ -1,8 +1,8 @@
 """How much of the bone near each point of the face is missing in a skull, and what that costs.
 
 A network that was shown damaged skulls still gives a face over them; how unsure it is there its
-spread need not know.  Where no bone is left, nothing is known of the skin but how it varies
-between people, so the spread grows towards that as the bone goes.
+spread need not know.  As the bone goes, so does what it says of the skin, and how much the skin
+varies between people comes in.
 """
 
 from __future__ import annotations
@@ -65,16 +65,40 @@ class MissingBone:
 
         Notes
         -----
-        variance = (1 - share) own variance + share prior variance: with all bone that of the
-        prediction, with none that of the skin between people, which no knowledge makes larger.
+        variance = own variance + share * prior variance: the prediction's own, and as much of
+        what people differ by as there is bone missing.  Own and prior are added, not blended,
+        because a face over missing bone is not the mean face: it follows what bone is left, and
+        on 8 people without mandible the skin of the chin missed it by 6.9 mm (root mean square)
+        where the prior is 5.9 mm and whole skulls miss by 2.3 mm.
         """
+        share, prior = self._at(points)
+        return np.asarray(np.sqrt(spread**2 + share * prior**2), dtype=np.float32)
+
+    def needed(self, wanted: Floats, points: NDArray[np.float64]) -> Floats:
+        """Return the spread that `widened` makes into a wanted one: its inverse.
+
+        Parameters
+        ----------
+        wanted
+            (N,) mm.
+        points
+            (N, 3) frame mm, on the skin.
+
+        Returns
+        -------
+        (N,) mm; 0 where missing bone alone makes at least the wanted spread.
+        """
+        share, prior = self._at(points)
+        return np.asarray(np.sqrt(np.maximum(wanted**2 - share * prior**2, 0)), dtype=np.float32)
+
+    def _at(self, points: NDArray[np.float64]) -> tuple[Floats, Floats]:
+        """Return share and prior at (N, 3) points, (N,) each."""
         at = self.grid.voxel_points(points).T
         share, prior = (
-            map_coordinates(values, at, order=1, mode="nearest", output=np.float32)
+            np.asarray(map_coordinates(values, at, order=1, mode="nearest", output=np.float32))
             for values in (self.share, self.prior)
         )
-        more = np.maximum(prior**2 - spread**2, 0)
-        return np.asarray(np.sqrt(spread**2 + share * more), dtype=np.float32)
+        return share, prior
 
 
 def missing_bone(bone: Floats, grid: Grid) -> MissingBone:
