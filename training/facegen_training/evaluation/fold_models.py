@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -229,22 +228,29 @@ def fit_folds(
                 tasks.append((fold, recipe))
     if not tasks:
         return found
-    fit = partial(fit_one, source=source, out=out, threads=1 if workers > 1 else 0)
-    with worker_pool(workers) as pool:
-        for number, ((fold, recipe), path) in enumerate(_results(pool, fit, tasks), start=1):
-            found[fold][recipe.name] = path
-            progress(number / len(tasks), f"fold {fold}: {recipe.name}")
+    results = _in_turn if workers == 1 or len(tasks) == 1 else partial(_side_by_side, workers)
+    for number, ((fold, recipe), path) in enumerate(results(source, out, tasks), start=1):
+        found[fold][recipe.name] = path
+        progress(number / len(tasks), f"fold {fold}: {recipe.name}")
     return found
 
 
-def _results(
-    pool: ProcessPoolExecutor, fit: Callable[[Task], Path], tasks: list[Task]
+def _in_turn(source: Source, out: Path, tasks: list[Task]) -> Iterator[tuple[Task, Path]]:
+    """Fit one after the other here, with as many threads as the settings say."""
+    for task in tasks:
+        yield task, fit_one(task, source, out)
+
+
+def _side_by_side(
+    workers: int, source: Source, out: Path, tasks: list[Task]
 ) -> Iterator[tuple[Task, Path]]:
-    """Yield each task with its file; a worker's error is raised here."""
-    for task, result in each(pool, fit, tasks):
-        if isinstance(result, BaseException):
-            raise result
-        yield task, result
+    """Fit several at a time in processes of one thread; a worker's error is raised here."""
+    fit = partial(fit_one, source=source, out=out, threads=1)
+    with worker_pool(workers) as pool:
+        for task, result in each(pool, fit, tasks):
+            if isinstance(result, BaseException):
+                raise result
+            yield task, result
 
 
 def contenders_of(

@@ -111,7 +111,7 @@ def section(work: Path) -> list[str]:
         f"`{data['method']}` fitted to the first so many training people of fold {folds}, scored "
         "on the people of that fold.",
         "",
-        table(["training people", "mean, mm [95 %]", "people scored"], body),
+        *table(["training people", "mean, mm [95 %]", "people scored"], body).split("\n"),
         "",
     ]
     slope = per_doubling(points)
