@@ -1,7 +1,8 @@
 """Depth pegs on a skull: where the skin should be at each craniometric point.
 
 A peg stands on a landmark, points away from the bone, and is as long as a table of soft-tissue
-depths says.  One more peg marks the tip of the nose, which no depth table can give.
+depths says.  Depths of paired points are measured square to the skin, so their pegs stand the way
+the mean head has its skin nearest; those of the midline stay in the profile.
 All points here are in the Frankfurt frame, mm.
 """
 
@@ -13,12 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from facegen_inference import mean_skin
+from facegen_inference.atlas import Atlas
 from facegen_inference.depth_table import DepthTable
 from facegen_inference.frame import Frame
 from facegen_inference.landmarks import Landmarks
 from facegen_inference.skull import Skull
 
 Point = NDArray[np.float64]
+FoundPoints = dict[str, tuple[Point, float]]
+"""Code → (frame point, confidence) of landmarks found on bone."""
 
 DIRECTIONS: dict[str, tuple[float, float, float]] = {
     "op": (0, 1, 0),
@@ -60,12 +65,6 @@ LEAST_CONFIDENCE = 0.2
 SMOOTH_MM = 3.0
 STRAY_COSINE = 0.5
 """A bone normal that strays more than 60 degrees from the expected way is not followed."""
-NASAL_DEPTH_MM = (8.0, 45.0)
-NASAL_BONE_MM = (14.0, 36.0)
-"""Nasion to rhinion; in coarse scans the thin end of the nasal bones is lost and rhinion lies too
-high, which would make the nose far too long."""
-NASAL_TIP_SD_MM = 3.0
-"""Spread given to the tip of the nose, an assumption: the rule states none that was read."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +117,11 @@ class BoneNormals:
         g = [map_coordinates(a, voxel.T, order=1, mode="nearest")[0] for a in self._gradient]
         # The gradient is a covector: from voxel axes to patient axes by the inverse transpose.
         patient = np.linalg.inv(self._grid.patient_from_voxel[:3, :3]).T @ np.array(g)
-        return _unit(self._to_frame @ patient)
+        return unit(self._to_frame @ patient)
 
 
-def _unit(v: Point) -> Point:
+def unit(v: Point) -> Point:
+    """Return a vector of length 1 in the same direction."""
     return np.asarray(v / max(float(np.linalg.norm(v)), 1e-9))
 
 
@@ -133,7 +133,7 @@ def expected_direction(code: str) -> Point | None:
     direction = np.array(DIRECTIONS[base], dtype=np.float64)
     if side == "R":
         direction[0] = -direction[0]
-    return _unit(direction)
+    return unit(direction)
 
 
 def peg_direction(code: str, normal: Point) -> Point | None:
@@ -146,10 +146,30 @@ def peg_direction(code: str, normal: Point) -> Point | None:
     direction = normal + expected
     if "-" not in code:  # pegs of the midline stay in it
         direction[0] = 0.0
-    return _unit(direction)
+    return unit(direction)
 
 
-def usable_points(landmarks: Landmarks, frame: Frame) -> dict[str, tuple[Point, float]]:
+def ways_to_skin(atlas: Atlas) -> dict[str, Point]:
+    """Return code → unit vector from a point of the mean skull to the skin its depth ends at.
+
+    For paired points that is the nearest skin.  Subspinale's depth ends at subnasale (Hona &
+    Stephan 2024 name it ss-sn'): straight ahead of subspinale there is columella and nose.
+    """
+    ends = {
+        code: mean_skin.nearest_skin(atlas, np.array(point))
+        for code, point in atlas.landmarks.items()
+        if "-" in code and expected_direction(code) is not None
+    }
+    if "ss" in atlas.landmarks:
+        ends["ss"] = mean_skin.nose_base(atlas)
+    return {
+        code: unit(end - np.array(atlas.landmarks[code]))
+        for code, end in ends.items()
+        if end is not None
+    }
+
+
+def usable_points(landmarks: Landmarks, frame: Frame) -> FoundPoints:
     """Return code → (frame point, confidence) of the landmarks that were found on bone."""
     m = frame.frame_from_patient
     return {
@@ -160,10 +180,11 @@ def usable_points(landmarks: Landmarks, frame: Frame) -> dict[str, tuple[Point, 
 
 
 def place_pegs(
-    points: dict[str, tuple[Point, float]],
+    points: FoundPoints,
     normals: BoneNormals,
     table: DepthTable,
     spare_sd: dict[str, float],
+    ways: dict[str, Point],
 ) -> list[Peg]:
     """Stand a peg of the table on every landmark that has one.
 
@@ -177,45 +198,20 @@ def place_pegs(
         Depths.
     spare_sd
         Code → standard deviation where the table itself has none, mm.
+    ways
+        Code → unit vector to the skin on the mean head (see `ways_to_skin`); other pegs stand
+        between the bone's own normal and what `DIRECTIONS` says.
     """
     pegs = []
     for code, depth in table.depths.items():
         if code not in points:
             continue
         point, confidence = points[code]
-        direction = peg_direction(code, normals.at(point))
+        direction = ways.get(code)
+        if direction is None:
+            direction = peg_direction(code, normals.at(point))
         if direction is None:
             continue
         sd = depth.sd_mm if depth.sd_mm is not None else spare_sd.get(code, 0.25 * depth.mean_mm)
         pegs.append(Peg(code, point, direction, depth.mean_mm, sd, confidence))
     return pegs
-
-
-def nose_tip(points: dict[str, tuple[Point, float]]) -> Peg | None:
-    """Return a peg to the tip of the nose, or None where bone it needs is missing or lost.
-
-    Rynn, Wilkinson & Peters 2010 (doi 10.1007/s12024-009-9124-6): with X nasion-acanthion and
-    Y rhinion-subspinale, pronasale lies 0.83 Y - 3.5 in front of the nasion-prosthion plane and
-    0.9 X - 2 below nasion along it; and 0.93 Y - 6 in front of subspinale along the Frankfurt
-    plane.  The two estimates of its projection are averaged.
-    """
-    needed = ("n", "rhi", "ss", "pr", "ans")
-    if not all(code in points for code in needed):
-        return None
-    n, rhi, ss, pr, ans = (points[code][0] for code in needed)
-    if not NASAL_BONE_MM[0] <= float(np.linalg.norm(n - rhi)) <= NASAL_BONE_MM[1]:
-        return None
-    x, y = float(np.linalg.norm(n - ans)), float(np.linalg.norm(rhi - ss))
-    down = _unit((pr - n) * [0, 1, 1])
-    forward = np.array([0.0, down[2], -down[1]])
-    tip = n + (0.83 * y - 3.5) * forward + (0.9 * x - 2.0) * down
-    tip[0] = np.mean([n[0], ss[0]])
-    tip[1] = (tip[1] + ss[1] - (0.93 * y - 6.0)) / 2
-    depth = float(ss[1] - tip[1])
-    if not NASAL_DEPTH_MM[0] <= depth <= NASAL_DEPTH_MM[1]:
-        return None
-    direction = _unit(tip - ss)
-    # Half the weight of a depth peg: one point must not draw the face out to a spike.
-    confidence = min(points[code][1] for code in needed) / 2
-    length = float(np.linalg.norm(tip - ss))
-    return Peg("prn", ss, direction, length, NASAL_TIP_SD_MM, confidence)
