@@ -9,7 +9,7 @@ from facegen_inference.mesh import Mesh
 
 Build = Literal["thin", "average", "heavy", "unknown"]
 Sex = Literal["female", "male", "unknown"]
-METHODS = ("neural", "tissue-depth", "mean-face")
+METHODS = ("neural", "template", "tissue-depth", "mean-face")
 
 
 @dataclass(frozen=True)

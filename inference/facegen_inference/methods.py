@@ -38,5 +38,6 @@ def _from_module(name: str) -> Predict:
 METHODS: dict[str, Predict] = {
     "mean-face": _from_module("mean_face"),
     "tissue-depth": _from_module("tissue_depth"),
+    "template": _from_module("template"),
     "neural": _from_module("neural"),
 }

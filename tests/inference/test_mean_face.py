@@ -40,7 +40,7 @@ def rms_between(a, b):
     return float(np.sqrt((ClosestOnSurface(b).query(a.vertices).distance ** 2).mean()))
 
 
-@pytest.mark.parametrize("method", ["mean-face", "tissue-depth"])
+@pytest.mark.parametrize("method", ["mean-face", "tissue-depth", "template"])
 def test_a_method_gives_a_face_over_the_mean_skull(mean_skull, method):
     face = made(mean_skull, method)
     atlas = load_atlas()

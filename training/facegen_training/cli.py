@@ -20,6 +20,7 @@ from facegen_training.commands.prepare import prepare
 from facegen_training.commands.submit import submit
 from facegen_training.commands.sweep import sweep
 from facegen_training.commands.synthesize import synthesize
+from facegen_training.commands.template import template
 
 app = typer.Typer(
     add_completion=False,
@@ -34,7 +35,20 @@ def _train() -> None:
     """Train FaceGen's networks."""
 
 
-for command in (prepare, synthesize, atlas, fit, submit, sweep, evaluate, export, plan, benchmark):
+_COMMANDS = (
+    prepare,
+    synthesize,
+    atlas,
+    template,
+    fit,
+    submit,
+    sweep,
+    evaluate,
+    export,
+    plan,
+    benchmark,
+)
+for command in _COMMANDS:
     app.command()(command)
 
 

@@ -16,6 +16,12 @@ _METHODS = {
         "from scans of people in whom both are visible; this person's skin, where the scan shows "
         "any, was not used."
     ),
+    "template": (
+        "The mean skull of many people was laid densely on the bone by a smooth deformation, which "
+        "carried their mean face along. How deep the skin lies over the bone follows from the "
+        "shape of the skull by linear regression on the same people. Where bone is missing, the "
+        "rest of the skull says what is likely there."
+    ),
     "tissue-depth": (
         "Published mean soft-tissue depths were set at the craniometric landmarks, at right angles "
         "to the bone, and a smooth face was laid through their ends. Nose, eyes and mouth follow "

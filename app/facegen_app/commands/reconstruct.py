@@ -44,7 +44,7 @@ def command(
     ] = None,
     model: Annotated[Path | None, typer.Option(metavar="FILE", help="Model file.")] = None,
     method: Annotated[
-        Literal["neural", "tissue-depth", "mean-face"], typer.Option(help="How.")
+        Literal["neural", "template", "tissue-depth", "mean-face"], typer.Option(help="How.")
     ] = "neural",
     landmarks: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Landmarks placed by the examiner.")

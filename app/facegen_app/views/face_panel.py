@@ -15,6 +15,7 @@ from facegen_app.views.style import UNIT
 
 _METHODS = (
     ("neural", str(QT_TRANSLATE_NOOP("FacePanel", "Neural (from CT)"))),
+    ("template", str(QT_TRANSLATE_NOOP("FacePanel", "Template (shape and thickness)"))),
     ("tissue-depth", str(QT_TRANSLATE_NOOP("FacePanel", "Tissue depth (table)"))),
     ("mean-face", str(QT_TRANSLATE_NOOP("FacePanel", "Mean face"))),
 )

@@ -1,0 +1,211 @@
+"""The template method's file: mean surfaces, how skulls vary, how deep skin lies over them.
+
+Averages and components over a group; no one's own shape.  A plain ``.npz`` of numbers, read
+without unpickling.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, fields
+from functools import cache, cached_property
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import affine_transform
+
+from facegen_inference.errors import UserError
+from facegen_inference.preprocess import PreprocessSpec
+from facegen_inference.template_registration import OuterBone, Points, SmoothBasis
+from facegen_inference.template_shape import ShapeModel
+
+VERSION = 1
+LEAST_PEOPLE = 50
+"""A file that ships is made of at least so many people."""
+
+
+@dataclass(frozen=True)
+class TemplateModel:
+    """A statistical model of skull shape and skin depth on one dense registration.
+
+    N points of outer bone, M of skin, R smooth functions, K components of shape.
+
+    Attributes
+    ----------
+    bone, bone_normals
+        (N, 3) mean outer bone, frame mm, and unit vectors outward.
+    skin, skin_normals
+        (M, 3) mean skin, and unit vectors outward, along which depth is counted.
+    centres, weights
+        Of the `SmoothBasis` that displacements are written in.
+    shape_mean
+        (R, 3) coefficients of the mean displacement.
+    shape_modes
+        (K, R, 3) coefficients of one standard deviation along each component.
+    depth_mean
+        (M,) mm: mean place of the skin along its normal, after the displacement.
+    depth_modes
+        (K, M) mm: its change for one standard deviation of shape (PCR or PLSR).
+    other_modes
+        (L, M) mm: one standard deviation along the leading directions of what shape does not
+        tell; the first is outward (heavier).
+    spread
+        (M,) mm: standard deviation of the miss on people left out.
+    skin_field
+        (k, j, i) signed distance to the mean skin, mm, on `field_matrix`'s grid.
+    field_matrix
+        4×4, voxel → frame mm.
+    about
+        Plain data: version, spec, people, regression, rank, errors, calibration.
+    """
+
+    bone: Points
+    bone_normals: Points
+    skin: Points
+    skin_normals: Points
+    centres: Points
+    weights: Points
+    shape_mean: Points
+    shape_modes: Points
+    depth_mean: Points
+    depth_modes: Points
+    other_modes: Points
+    spread: Points
+    skin_field: Points
+    field_matrix: Points
+    about: dict[str, Any]
+
+    @property
+    def spec(self) -> PreprocessSpec:
+        """The grid that bone is read on."""
+        return PreprocessSpec.from_json(json.dumps(self.about["spec"]))
+
+    @property
+    def calibration(self) -> tuple[float, float]:
+        """Factors on the 50 % and the 90 % band."""
+        first, second = self.about["calibration"]
+        return float(first), float(second)
+
+    @cached_property
+    def basis(self) -> SmoothBasis:
+        """The smooth functions."""
+        return SmoothBasis(self.centres, self.weights)
+
+    @cached_property
+    def outer(self) -> OuterBone:
+        """The surface to register."""
+        return OuterBone(self.bone, self.bone_normals, self.basis.at(self.bone))
+
+    @cached_property
+    def shape(self) -> ShapeModel:
+        """How skulls vary."""
+        return ShapeModel(self.outer, self.shape_mean, self.shape_modes)
+
+    @cached_property
+    def basis_at_skin(self) -> Points:
+        """(M, R), the smooth functions at the mean skin."""
+        return self.basis.at(self.skin)
+
+    @cached_property
+    def mean_field(self) -> NDArray[np.float32]:
+        """Signed distance to the mean skin on the grid of `spec`, (k, j, i) mm."""
+        grid = self.spec.grid
+        onto = np.linalg.inv(self.field_matrix) @ grid.patient_from_voxel
+        return np.asarray(
+            affine_transform(
+                self.skin_field.astype(np.float32),
+                onto[:3, :3],
+                onto[:3, 3],
+                output_shape=grid.shape,
+                order=3,
+                mode="nearest",
+            )
+        )
+
+
+_SMALL = frozenset({"depth_modes", "other_modes", "skin_field", "shape_modes"})
+"""Stored in half precision."""
+
+
+def write_template(model: TemplateModel, path: Path) -> Path:
+    """Write a template under a temporary name, then rename it; returns `path`."""
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for one in fields(TemplateModel):
+        value = getattr(model, one.name)
+        if one.name == "about":
+            text = json.dumps(value, sort_keys=True).encode("utf-8")
+            arrays["about"] = np.frombuffer(text, dtype=np.uint8)
+        elif one.name in _SMALL:
+            arrays[one.name] = value.astype(np.float16)
+        else:
+            arrays[one.name] = value.astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    temporary.replace(path)
+    return path
+
+
+@cache
+def read_template(path: Path | None = None) -> TemplateModel:
+    """Read a template file, or the one that ships.
+
+    Raises
+    ------
+    UserError
+        When it is missing, damaged, or no template of this version.
+    """
+    if path is None:
+        with as_file(files("facegen_resources") / "template.npz") as shipped:
+            return _read(shipped)
+    return _read(path)
+
+
+def _read(path: Path) -> TemplateModel:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+            about = json.loads(data["about"].tobytes().decode("utf-8"))
+            if about["version"] != VERSION:
+                raise ValueError(f"version {about['version']}")
+            names = [one.name for one in fields(TemplateModel) if one.name != "about"]
+            arrays = {name: data[name].astype(np.float64) for name in names}
+        model = TemplateModel(**arrays, about=about)
+        _check_shapes(model)
+        _ = model.spec, model.calibration
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path.name} is not a template file that can be read.",
+            "Make one with facegen-train template, or leave it away to use the one that ships.",
+            reason=error,
+        ) from error
+    return model
+
+
+def _check_shapes(model: TemplateModel) -> None:
+    n, m = len(model.bone), len(model.skin)
+    r, k = model.weights.shape[1], len(model.shape_modes)
+    wanted = {
+        "bone": (n, 3),
+        "bone_normals": (n, 3),
+        "skin": (m, 3),
+        "skin_normals": (m, 3),
+        "centres": (len(model.weights), 3),
+        "shape_mean": (r, 3),
+        "shape_modes": (k, r, 3),
+        "depth_mean": (m,),
+        "depth_modes": (k, m),
+        "other_modes": (len(model.other_modes), m),
+        "spread": (m,),
+        "field_matrix": (4, 4),
+    }
+    for name, shape in wanted.items():
+        value = getattr(model, name)
+        if value.shape != shape or not np.isfinite(value).all():
+            raise ValueError(f"{name} is {value.shape}, not finite numbers of {shape}")
+    if model.skin_field.ndim != 3:
+        raise ValueError("skin_field is not 3-D")

@@ -1,0 +1,1 @@
+"""Fitting the template method: dense registration, shape and thickness, PCR or PLSR."""
