@@ -10,7 +10,7 @@ import json
 import logging
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from facegen_inference.card import (
     Population,
 )
 from facegen_inference.errors import UserError
+from facegen_inference.familiarity_file import FAMILIARITY_KEY, Familiarity
 from facegen_inference.intended_use import INTENDED_USE, LIMITS
 from facegen_inference.network import open_model
 from facegen_inference.preprocess import PreprocessSpec
@@ -34,6 +35,7 @@ from facegen_training.cohort.dataset import Dataset
 from facegen_training.cohort.sources import cleared_sources
 from facegen_training.fitting.calibrate import calibrate, fullness
 from facegen_training.fitting.checkpoint import load_checkpoint, newest_checkpoint
+from facegen_training.fitting.familiarity import fit_familiarity
 from facegen_training.fitting.run_folder import config_of_run
 from facegen_training.fitting.start import HALF, TRAINING_KEY, digest_of
 from facegen_training.half_precision import store_in_half
@@ -92,11 +94,14 @@ class Trained:
         The graph with the averaged weights; its offset is that of the model it began from.
     settings
         What the run was started with; see `facegen_training.fitting.run_folder`.
+    familiarity
+        What the file is to hold of the training people's skulls, or None.
     """
 
     learner: Learner
     network: FaceNetwork
     settings: dict[str, Any]
+    familiarity: Familiarity | None = None
 
     def notes(self) -> dict[str, Any]:
         """Return what the file says of its training, for whoever goes on from it."""
@@ -180,6 +185,7 @@ def export_run(data: Dataset, run: Path, out: Path, wishes: Wishes | None = None
     )
     rows = [*data.rows("validation"), *data.rows("train")][:2]
     examples = np.stack([data.fields(row)[:2].numpy() for row in rows])
+    trained = replace(trained, familiarity=fit_familiarity(data))
     return export(trained, card, examples, out, wishes.half)
 
 
@@ -336,6 +342,8 @@ def _write(trained: Trained, card: ModelCard, path: Path, half: bool) -> None:
         CARD_KEY: card.to_json(),
         TRAINING_KEY: json.dumps(trained.notes(), sort_keys=True),
     }
+    if trained.familiarity is not None:
+        texts[FAMILIARITY_KEY] = trained.familiarity.to_json()
     onnx.helper.set_model_props(model, texts)
     onnx.save(model, str(path))
 
