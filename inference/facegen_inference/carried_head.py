@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
-from scipy.ndimage import affine_transform, gaussian_filter
+from scipy.ndimage import affine_transform, distance_transform_edt, gaussian_filter
 
 from facegen_inference.atlas import Atlas
 from facegen_inference.frame import Frame
@@ -34,8 +34,12 @@ FAR_MM, FADE_MM = 30.0, 15.0
 """Skin farther than this from bone does not follow it; the influence fades over this way before."""
 OTHER_BONE_MM, OTHER_FADE_MM = 8.0, 4.0
 """Bone that lies so differently is not the same bone: on one of the skulls it is missing."""
+EDGE_MM = 20.0
+"""Nearer than this to the end of the scan the bone beyond may be the nearest: it counts less."""
 SMOOTH_MM = 8.0
-TEETH_MARGIN_MM, TEETH_FADE_MM = 6.0, 8.0
+LEAST_SHARE = 0.2
+"""Where less than this of the surroundings tells, the skin keeps to the deformation alone."""
+TEETH_MARGIN_MM, TEETH_FADE_MM = 6.0, 16.0
 """Teeth are no guide: they are lost, bridged, or hidden by streaks."""
 
 
@@ -118,15 +122,16 @@ def carried_skin(
     skin = sampled(atlas.skin, atlas.grid, there).reshape(atlas.grid.shape)
     mean_bone = sampled(atlas.bone, atlas.grid, there).reshape(atlas.grid.shape)
     differs = bone.distance - mean_bone
+    from_edge = distance_transform_edt(bone.seen, sampling=atlas.grid.spacing)
     weight = (
         np.clip((FAR_MM - np.abs(bone.distance)) / FADE_MM, 0, 1)
         * np.clip((OTHER_BONE_MM - np.abs(differs)) / OTHER_FADE_MM, 0, 1)
-        * bone.seen
+        * np.clip(from_edge / EDGE_MM, 0, 1)
         * _away_from_teeth(points, here[:, 2].reshape(atlas.grid.shape))
     )
     sigma = SMOOTH_MM / atlas.grid.spacing
     share = gaussian_filter(weight, sigma)
-    follow = gaussian_filter(weight * differs, sigma) / np.maximum(share, 0.3)
+    follow = gaussian_filter(weight * differs, sigma) / (share + LEAST_SHARE)
     return np.asarray(skin + follow, dtype=np.float32)
 
 

@@ -63,6 +63,8 @@ DIRECTIONS: dict[str, tuple[float, float, float]] = {
 
 LEAST_CONFIDENCE = 0.2
 SMOOTH_MM = 3.0
+NEAREST_COSINE = 0.9
+"""The nearest skin is taken when it lies within 26 degrees of the way that `DIRECTIONS` says."""
 STRAY_COSINE = 0.5
 """A bone normal that strays more than 60 degrees from the expected way is not followed."""
 
@@ -152,8 +154,10 @@ def peg_direction(code: str, normal: Point) -> Point | None:
 def ways_to_skin(atlas: Atlas) -> dict[str, Point]:
     """Return code → unit vector from a point of the mean skull to the skin its depth ends at.
 
-    For paired points that is the nearest skin.  Subspinale's depth ends at subnasale (Hona &
-    Stephan 2024 name it ss-sn'): straight ahead of subspinale there is columella and nose.
+    For paired points that is the nearest skin, unless it strays from where the field measures
+    (`NEAREST_COSINE`): from the upper second molar the nearest skin is that of the lips.
+    Subspinale's depth ends at subnasale (Hona & Stephan 2024 name it ss-sn'): straight ahead of
+    subspinale there is columella and nose.
     """
     ends = {
         code: mean_skin.nearest_skin(atlas, np.array(point))
@@ -162,10 +166,16 @@ def ways_to_skin(atlas: Atlas) -> dict[str, Point]:
     }
     if "ss" in atlas.landmarks:
         ends["ss"] = mean_skin.nose_base(atlas)
-    return {
+    ways = {
         code: unit(end - np.array(atlas.landmarks[code]))
         for code, end in ends.items()
         if end is not None
+    }
+    expected = {code: expected_direction(code) for code in ways}
+    return {
+        code: way
+        for code, way in ways.items()
+        if (usual := expected[code]) is not None and float(way @ usual) >= NEAREST_COSINE
     }
 
 
