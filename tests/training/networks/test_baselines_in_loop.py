@@ -31,4 +31,5 @@ def test_a_run_goes_on_and_gives_a_network(
     assert any(key.endswith("mean_skin") for key in average), "the means travel with the weights"
     found = calibrate(people, trained.learner, trained.network)
     assert found.people >= len(people.rows("validation"))
-    assert found.factor50 >= 1
+    assert 0 < found.factor50 < 10
+    assert 0 < found.factor90 < 10
