@@ -62,7 +62,7 @@ def plain_sample(fields: Tensor, spec: PreprocessSpec) -> Sample:
     fields
         (4, Z, Y, X) float32: bone, observed, skin, valid on the model's input grid.
     """
-    return _sampled(fields, coarse_points(spec), spec)
+    return sampled(fields, coarse_points(spec), spec)
 
 
 def random_sample(
@@ -73,10 +73,10 @@ def random_sample(
     moved = _moved(points, config, random)
     if random.random() < config.mirror:
         moved = moved * torch.tensor([-1.0, 1.0, 1.0])
-    return _damaged(_sampled(fields, moved, spec), points, spec, config, random)
+    return _damaged(sampled(fields, moved, spec), points, spec, config, random)
 
 
-def _sampled(fields: Tensor, points: Tensor, spec: PreprocessSpec) -> Sample:
+def sampled(fields: Tensor, points: Tensor, spec: PreprocessSpec) -> Sample:
     """Sample fields linearly at frame points (Z, Y, X, 3); outside the grid nothing is known."""
     size = torch.tensor([float(n) for n in spec.shape[::-1]])
     origin = torch.tensor(spec.origin_mm)

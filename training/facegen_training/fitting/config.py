@@ -82,6 +82,40 @@ class LinearConfig:
 
 
 @dataclass(frozen=True)
+class WindowedConfig:
+    """The windowed ridge that is averaged with the network (of ``sdf``).
+
+    Attributes
+    ----------
+    share
+        Its share in the prediction, 0 to 1; with 0 there is none.
+    windows_mm
+        Widths (SD) of the Gaussian windows in which bone speaks for skin; besides, it does so over
+        the whole head.
+    rank
+        Principal directions of the bone that are kept.
+    ridges
+        Strengths tried, relative to the kernel's mean diagonal; the best on people left out wins.
+    influence_mm, feature_band_mm
+        See `LinearConfig`.
+    skin_band_mm
+        Places this near to the mean skin are predicted; farther ones keep the mean.
+    """
+
+    share: float = 0.0
+    windows_mm: tuple[float, ...] = (12.0, 32.0)
+    rank: int = 96
+    ridges: tuple[float, ...] = (1.0, 2.5)
+    influence_mm: float = 20.0
+    feature_band_mm: float = 25.0
+    skin_band_mm: float = 14.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1:
+            raise UserError("The setting windowed.share must be from 0 to below 1.", "Correct it.")
+
+
+@dataclass(frozen=True)
 class NetConfig:
     """The correcting network: channels at its first level and number of levels."""
 
@@ -201,6 +235,7 @@ class Config:
     network: str = "sdf"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     linear: LinearConfig = field(default_factory=LinearConfig)
+    windowed: WindowedConfig = field(default_factory=WindowedConfig)
     net: NetConfig = field(default_factory=NetConfig)
     depthmap: DepthmapConfig = field(default_factory=DepthmapConfig)
     pix2pix3d: VolumeGanConfig = field(default_factory=VolumeGanConfig)

@@ -20,6 +20,7 @@ from facegen_inference.preprocess import PreprocessSpec
 from facegen_training.fitting.augment import POOL, coarse_points
 from facegen_training.fitting.config import NetConfig
 from facegen_training.networks.linear import LinearFit, LinearPart
+from facegen_training.networks.windowed_part import WindowedPart
 
 LEAST_SPREAD_MM = 0.3
 MOST_SPREAD_MM = 15.0
@@ -191,6 +192,7 @@ class SkullToFace(nn.Module):
         for name, count in zip(("up_z", "up_y", "up_x"), self.shape, strict=True):
             self.register_buffer(name, up_matrix(count), persistent=False)
         self.correction = Correction(8, 2, config)
+        self.windowed: WindowedPart | None = None
 
     def load_linear(self, fit: LinearFit) -> None:
         """Take over the linear part fitted on everyone."""
@@ -268,13 +270,21 @@ class SkullToFace(nn.Module):
         bone = functional.avg_pool3d(skull[:, :1], POOL)
         clip = self.spec.clip_mm
         bone = bone * observed + clip * (1 - observed)
-        distance, spread = self.coarse(bone, observed, self.linear(bone, observed))
+        distance, spread = self.blended(bone, observed)
         moved = latent @ self.latent_fields.float()
         distance = distance + moved.reshape(distance.shape) + self.offset_mm
         return (
             self._upsampled(distance).clamp(-clip, clip),
             self._upsampled(spread).clamp(LEAST_SPREAD_MM, MOST_SPREAD_MM),
         )
+
+    def blended(self, bone: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return distance and spread as `coarse`, averaged with the windowed ridge, if any."""
+        distance, spread = self.coarse(bone, observed, self.linear(bone, observed))
+        if self.windowed is not None:
+            share = self.windowed.share
+            distance = (1 - share) * distance + share * self.windowed(bone, observed)
+        return distance, spread
 
     def _upsampled(self, field: Tensor) -> Tensor:
         """Return (1, 1, Z, Y, X) at half the spacing."""

@@ -1,7 +1,8 @@
 """How the signed-distance network learns: from a linear prediction that never saw the person.
 
 The linear part is fitted first, kept in the run's folder, and fixed from then on; the one player
-is the correction of it.
+is the correction of it.  A windowed ridge, where the settings give it a share, is fitted likewise
+and averaged with the corrected prediction.
 """
 
 from __future__ import annotations
@@ -14,10 +15,18 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facegen_training.cohort.dataset import Dataset
-from facegen_training.fitting.augment import Sample, coarse_points, plain_sample, random_sample
+from facegen_training.fitting.augment import (
+    POOL,
+    Sample,
+    coarse_points,
+    plain_sample,
+    random_sample,
+    sampled,
+)
 from facegen_training.fitting.config import AugmentConfig, Config
 from facegen_training.fitting.losses import (
     distance_error,
@@ -30,6 +39,13 @@ from facegen_training.networks.learner import Batch, FaceNetwork, Networks
 from facegen_training.networks.linear import Copies, LinearFit, LinearPart, fit_linear
 from facegen_training.networks.linear_file import LINEAR, load_linear, save_linear
 from facegen_training.networks.sdf import SkullToFace, linear_prediction
+from facegen_training.networks.windowed import BLOCK, Coarse, fit_windowed
+from facegen_training.networks.windowed_part import (
+    WINDOWED,
+    WindowedPart,
+    load_windowed,
+    save_windowed,
+)
 
 PLAYER = "correction"
 
@@ -40,6 +56,9 @@ def build(data: Dataset, config: Config, run: Path) -> SdfLearner:
     if not path.exists():
         weight = face_weight(coarse_points(data.spec)).reshape(-1).numpy()
         save_linear(path, fit_linear(linear_copies(data, config), weight, config.linear))
+    if config.windowed.share and not (run / WINDOWED).exists():
+        grid = coarse_grid(data, config)
+        save_windowed(run / WINDOWED, fit_windowed(mirrored(data), grid, config.windowed))
     return SdfLearner(data, config, path)
 
 
@@ -52,6 +71,26 @@ def build_network(data: Dataset, linear: LinearFit, config: Config) -> SkullToFa
     network.correction.recompute = config.fit.checkpoint_activations
     network.load_linear(linear)
     return network
+
+
+def coarse_grid(data: Dataset, config: Config) -> Coarse:
+    """Return the coarse grid with the rows that the network predicts."""
+    z, y, x = (n // POOL for n in data.spec.shape)
+    front = SkullToFace(data.spec, config.net, 1, 1, 1).front
+    return Coarse((z, y, x), front, POOL * data.spec.spacing_mm)
+
+
+def mirrored(data: Dataset) -> Copies:
+    """Return the training people as scanned, each followed by the mirrored copy."""
+    rows = [row for row in data.rows("train") for _ in range(2)]
+    points = coarse_points(data.spec)
+    columns = []
+    for n, row in enumerate(rows):
+        turned = points * torch.tensor([-1.0 if n % 2 else 1.0, 1.0, 1.0])
+        sample = sampled(data.fields(row), turned, data.spec)
+        columns.append([field.reshape(-1).numpy() for field in vars(sample).values()])
+    bone, observed, skin, valid = (np.stack(column) for column in zip(*columns, strict=True))
+    return Copies(bone, observed, skin, valid, np.array(rows))
 
 
 def linear_copies(data: Dataset, config: Config) -> Copies:
@@ -136,6 +175,14 @@ class SdfLearner:
         self.players: dict[str, nn.Module] = {PLAYER: self.fixed.correction}
         self.fixed.correction = deepcopy(self.fixed.correction)  # the player is on its own
         self.face = PLAYER
+        self.unseen_windowed: dict[int, NDArray[np.float32]] = {}
+        path = linear_path.with_name(WINDOWED)
+        if path.exists():
+            fit = load_windowed(path)
+            self.unseen_windowed = fit.unseen
+            grid = coarse_grid(data, config)
+            widths = tuple(w / (BLOCK * grid.spacing_mm) for w in config.windowed.windows_mm)
+            self.fixed.windowed = WindowedPart(fit, grid.shape, widths, config.windowed.share)
         self.weight = face_weight(coarse_points(data.spec))
 
     def cost(
@@ -160,7 +207,8 @@ class SdfLearner:
     def validate(self, face: nn.Module) -> dict[str, float]:
         """Return the mean miss near the true skin of the part ``validation``, mm.
 
-        Also that of the linear prediction and of the mean face.
+        Also that of the linear prediction, of the windowed one and the correction alone where
+        both are averaged, and of the mean face.
         """
         fixed, weight = self._on(next(face.parameters()).device)
         misses = []
@@ -169,15 +217,18 @@ class SdfLearner:
             sample = Sample(*(field.to(weight.device) for field in vars(sample).values()))
             start = fixed.linear(sample.bone, sample.observed)
             distance, _ = fixed.coarse(sample.bone, sample.observed, start, face)
-            mean = fixed.mean_skin.float().reshape(sample.skin.shape)
-            misses.append([float(surface_miss(f, sample, weight)) for f in (distance, start, mean)])
+            fields = {"": distance, "linear_": start}
+            if fixed.windowed is not None:
+                share, other = fixed.windowed.share, fixed.windowed(sample.bone, sample.observed)
+                fields |= {"": (1 - share) * distance + share * other}
+                fields |= {"corrected_": distance, "windowed_": other}
+            fields["mean_face_"] = fixed.mean_skin.float().reshape(sample.skin.shape)
+            misses.append({k: float(surface_miss(f, sample, weight)) for k, f in fields.items()})
         if not misses:
             return {}
-        net, line, mean_face = np.mean(misses, axis=0)
         return {
-            "validation_mm": float(net),
-            "validation_linear_mm": float(line),
-            "validation_mean_face_mm": float(mean_face),
+            f"validation_{name}mm": float(np.mean([miss[name] for miss in misses]))
+            for name in misses[0]
         }
 
     def network(self, face: nn.Module) -> SkullToFace:
@@ -201,12 +252,15 @@ class SdfLearner:
             return None
         whole = cast(SkullToFace, network)
         sample = plain_sample(self.data.fields(row), self.data.spec)
-        start = whole.linear(sample.bone, sample.observed)
-        distance, spread = whole.coarse(sample.bone, sample.observed, start)
+        distance, spread = whole.blended(sample.bone, sample.observed)
         distance = distance + whole.offset_mm
         if part == "train":
             unseen = self.sample.unseen_part(row)
             distance = linear_prediction(unseen, sample.bone, sample.observed)
+            if row in self.unseen_windowed:
+                share = self.config.windowed.share
+                other = torch.from_numpy(self.unseen_windowed[row]).reshape(distance.shape)
+                distance = (1 - share) * distance + share * other
         face = face_weight(coarse_points(self.data.spec)) > 0.5
         near = (sample.skin.abs() < 3) & (sample.valid > 0) & face
         return (distance - sample.skin)[0, 0], spread[0, 0], near[0, 0]
