@@ -16,13 +16,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from facegen_inference.errors import ModelError
-from facegen_inference.registration import surface_points
+from facegen_inference.registration import Points, surface_points
 from facegen_inference.skull_space import SkullSpace
 from facegen_inference.volume import Grid
 
 FAMILIARITY_KEY = "facegen_familiarity"
 MAX_BYTES = 1 << 20
-MEAN_UNIT_MM = 0.05
+MEAN_UNIT_MM, UNKNOWN = 0.05, -32768
 MARGIN_MM = 2.0
 """Directions are kept where the mean lies so far inside the clipped distances."""
 SURFACE_POINTS = 3000
@@ -85,7 +85,8 @@ class Familiarity(_Strict):
     direction_mm
         Unit of each direction's whole numbers.
     packed
-        Base 64 of zlib: the mean as int16 in units of `MEAN_UNIT_MM`, then for each direction
+        Base 64 of zlib: the mean as int16 in units of `MEAN_UNIT_MM`, `UNKNOWN` where too few
+        people were scanned; then for each direction
         int8 over the voxels where the mean is nearer to bone than ``clip_mm`` less `MARGIN_MM`.
     limits
         Measure (`facegen_inference.skull_space.Place`; ``proportion`` is the face's size over the
@@ -129,7 +130,9 @@ class Familiarity(_Strict):
         data = _unpacked(self.packed, 2 * voxels + count * voxels)
         if len(data) < 2 * voxels:
             raise _damaged("its length")
-        mean = np.frombuffer(data[: 2 * voxels], dtype="<i2").astype(np.float32) * MEAN_UNIT_MM
+        whole = np.frombuffer(data[: 2 * voxels], dtype="<i2")
+        mean = whole.astype(np.float32) * MEAN_UNIT_MM
+        mean[whole == UNKNOWN] = np.nan
         band = np.abs(mean) < self.clip_mm - MARGIN_MM
         rest = np.frombuffer(data[2 * voxels :], dtype=np.int8)
         if len(rest) != count * band.sum():
@@ -138,7 +141,7 @@ class Familiarity(_Strict):
         units = np.array(self.direction_mm, dtype=np.float32)
         directions[:, band] = rest.reshape(count, -1) * units[:, None]
         mean = mean.reshape(self.shape)
-        surface = surface_points(mean, self.grid, SURFACE_POINTS)
+        surface = known_surface(mean, self.grid)
         if len(surface) < SURFACE_POINTS // 10:
             raise _damaged("no bone in it")
         return SkullSpace(
@@ -150,9 +153,16 @@ class Familiarity(_Strict):
         return self.model_dump_json()
 
 
+def known_surface(mean: np.ndarray, grid: Grid) -> Points:
+    """Return about `SURFACE_POINTS` points of the mean skull, where it is known, (M, 3) mm."""
+    surface = surface_points(mean, grid, SURFACE_POINTS)
+    return np.asarray(surface[np.isfinite(surface).all(axis=1)])
+
+
 def packed(mean: np.ndarray, directions: np.ndarray, clip_mm: float) -> tuple[str, list[float]]:
-    """Pack a mean, (k, j, i) mm, and directions, (n, k, j, i) mm; return it and the units."""
-    whole = np.round(np.clip(mean, -clip_mm, clip_mm) / MEAN_UNIT_MM).astype("<i2")
+    """Pack a mean, (k, j, i) mm or NaN, and directions, (n, k, j, i) mm; return units as well."""
+    known = np.where(np.isfinite(mean), np.clip(mean, -clip_mm, clip_mm), UNKNOWN * MEAN_UNIT_MM)
+    whole = np.round(known / MEAN_UNIT_MM).astype("<i2")
     band = np.abs(whole.astype(np.float32) * MEAN_UNIT_MM) < clip_mm - MARGIN_MM
     parts, units = [whole.tobytes()], []
     for direction in directions:

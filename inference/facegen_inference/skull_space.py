@@ -48,7 +48,8 @@ class SkullSpace:
     Attributes
     ----------
     mean
-        (k, j, i) float32, mean signed distance to bone, mm, clipped.
+        (k, j, i) float32, mean signed distance to bone, mm, clipped; NaN where too few people were
+        scanned to say, which counts for nothing.
     directions
         (n, k, j, i) float32: one SD along each direction, mm.
     grid
@@ -173,7 +174,7 @@ def _normal(
     points: Points, miss: Points, gradient: Points, scale: float, clip: float
 ) -> tuple[Points, Points]:
     """Return the robust normal equations of one small turn, shift and growth, (7, 7) and (7,)."""
-    use = np.abs(miss) < min(3 * scale, clip - 0.5)
+    use = (np.abs(miss) < min(3 * scale, clip - 0.5)) & np.isfinite(gradient).all(axis=1)
     p, g, d = points[use] - CENTRE, gradient[use], miss[use]
     weight = 1.0 / (1.0 + (d / scale) ** 2) ** 2
     columns = np.hstack([g, np.cross(p, g), (p * g).sum(axis=1, keepdims=True)])
@@ -266,6 +267,7 @@ def place(bone: Bone, space: SkullSpace) -> Place:
     at = moved(bone.points, matrix)
     voxel = space.grid.voxel_points(at)
     at = at[((voxel >= 0) & (voxel <= np.array(space.grid.shape) - 1)).all(axis=1)]
+    at = at[np.isfinite(read(space.mean, space.grid, at))]
     if len(at) < _FEWEST:
         return Place(*[nothing] * 9)
     rest, shape = _bend(at, space)

@@ -270,6 +270,24 @@ def test_sex_and_build_are_not_looked_at(usual: Familiarity) -> None:
     assert check(fields(), usual, Profile(sex="female", age=70, build="heavy")) == plain
 
 
+def test_bone_where_no_training_person_was_scanned_is_not_strange(usual: Familiarity) -> None:
+    given = fields()
+    x, y, z = coordinates()
+    horn = np.maximum(np.hypot(x - 30, y - 20) - 25, np.abs(z - 80) - 40)
+    given[0] = np.minimum(given[0], horn)
+    assert check(given, usual).warnings
+    space = usual.space()
+    heights = usual.grid.patient_points(
+        np.indices(usual.shape).reshape(3, -1).T.astype(np.float64)
+    )[:, 2].reshape(usual.shape)
+    text, units = packed(
+        np.where(heights > 30, np.nan, space.mean), space.directions, usual.clip_mm
+    )
+    unknown = usual.model_copy(update={"packed": text, "direction_mm": tuple(units)})
+    assert np.isnan(unknown.space().mean).any()
+    assert check(given, unknown).warnings == ()
+
+
 def test_too_little_bone_is_said(usual: Familiarity) -> None:
     given = fields()
     given[0] = SPEC.clip_mm

@@ -31,7 +31,7 @@ from facegen_training.fitting.fit import fit
 from facegen_training.fitting.training import Aids
 
 SPEC = PreprocessSpec(shape=(52, 42, 38), spacing_mm=5.0)
-PEOPLE = 22
+PEOPLE, VERTEX_Z = 22, 70.0
 
 
 def made(number: int, scale: float = 1.0) -> np.ndarray:
@@ -47,6 +47,9 @@ def made(number: int, scale: float = 1.0) -> np.ndarray:
     bone = scale * map_coordinates(model.bone, voxel, order=1, mode="nearest")
     bone = np.clip(bone.reshape(SPEC.shape), -SPEC.clip_mm, SPEC.clip_mm)
     seen = np.ones_like(bone)
+    if number >= 2 and number < PEOPLE:  # most were not scanned to the vertex
+        above = points[:, 2].reshape(SPEC.shape) > VERTEX_Z
+        bone[above], seen[above] = SPEC.clip_mm, 0.0
     return as_stored(np.stack([bone, seen, bone, seen]))
 
 
@@ -86,7 +89,7 @@ def test_it_is_small_and_comes_back_as_it_was(fitted: Familiarity) -> None:
     again = read_familiarity(text)
     assert again == fitted
     space = again.space()
-    assert np.abs(space.mean).max() <= fitted.clip_mm
+    assert np.nanmax(np.abs(space.mean)) <= fitted.clip_mm
     assert np.abs(space.directions).max(axis=(1, 2, 3)).min() > 0.1
 
 
@@ -96,7 +99,9 @@ def test_other_people_are_familiar_and_a_child_of_the_same_shape_is_not(
     def fields(stored: np.ndarray) -> np.ndarray:
         return stored[:2].astype(np.float32) * np.array([0.01, 1], np.float32)[:, None, None, None]
 
-    others = [check_familiar(fields(made(n)), SPEC, fitted, Profile()) for n in (100, 101, 102)]
+    others = [  # scanned to the vertex, of which two people say nothing
+        check_familiar(fields(made(n)), SPEC, fitted, Profile()) for n in (100, 101, 102)
+    ]
     assert sum(found.warnings == () for found in others) >= 1  # and none is refused
     with pytest.raises(UnfamiliarSkull, match="child"):
         check_familiar(fields(made(100, 0.7)), SPEC, fitted, Profile())
@@ -107,6 +112,17 @@ def test_the_youngest_is_known_only_where_every_age_is(data: Dataset) -> None:
     assert youngest_of(aged) == 30.0
     assert youngest_of([*aged, data.people[0]]) is None
     assert youngest_of([]) is None
+
+
+def test_where_too_few_were_scanned_nothing_is_known(fitted: Familiarity) -> None:
+    space = fitted.space()
+    height = space.grid.patient_points(
+        np.indices(space.grid.shape).reshape(3, -1).T.astype(np.float64)
+    )[:, 2].reshape(space.grid.shape)
+    assert np.isnan(space.mean[height > VERTEX_Z + 15]).all()
+    assert np.isfinite(space.mean[height < VERTEX_Z - 15]).all()
+    assert space.surface[:, 2].max() < VERTEX_Z + 15
+    assert not space.directions[:, np.isnan(space.mean)].any()
 
 
 def test_few_people_make_no_space(data: Dataset) -> None:

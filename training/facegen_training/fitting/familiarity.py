@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from facegen_inference.familiarity import beyond_limits, measures_of
 from facegen_inference.familiarity_file import (
-    SURFACE_POINTS,
     Counted,
     Familiarity,
     Limits,
     Measure,
+    known_surface,
     packed,
 )
-from facegen_inference.registration import Matrix, surface_points
+from facegen_inference.registration import Matrix
 from facegen_inference.skull_space import (
     CENTRE,
     SCALES_MM,
@@ -46,6 +46,8 @@ FEWEST_PEOPLE = 20
 """Fewer cannot say what is usual."""
 STEP_MM, CLIP_MM, DIRECTIONS = 5.0, 15.0, 12
 """Grid step, clip and number of directions of the space: our choice, for a file well below 1 MB."""
+LEAST_SEEN, LEAST_SHARE = 3, 0.1
+"""Fewer people, or a smaller share, say nothing of a place: the vertex of most was not scanned."""
 _ROUNDS = 2
 _FILLED, _SHRUNK = 6, 0.9
 """How often what was not scanned is filled in from the directions, and by how much of it."""
@@ -201,20 +203,25 @@ def _fields(
 
 
 def _mean(fields: Field, grid: Grid, clip: float) -> SkullSpace:
-    """Return the mean, of what was scanned, as a space without directions."""
+    """Return the mean, of what was scanned, as a space without directions; NaN where few were."""
     seen = np.isfinite(fields)
     total = np.where(seen, fields, 0.0).sum(axis=0)
-    mean = np.where(seen.any(axis=0), total / np.maximum(seen.sum(axis=0), 1), clip)
+    count = seen.sum(axis=0)
+    enough = count >= max(LEAST_SEEN, LEAST_SHARE * len(fields))
+    mean = np.where(enough, total / np.maximum(count, 1), np.nan)
     mean = mean.astype(np.float32).reshape(grid.shape)
     nothing = np.zeros((0, *grid.shape), dtype=np.float32)
-    return SkullSpace(mean, nothing, grid, clip, surface_points(mean, grid, SURFACE_POINTS))
+    return SkullSpace(mean, nothing, grid, clip, known_surface(mean, grid))
 
 
 def _space(laid: _Laid) -> SkullSpace:
     """Return mean and principal directions; what was not scanned is filled in from them."""
     start = _mean(laid.fields, laid.grid, laid.clip_mm)
     seen = np.isfinite(laid.fields)
-    filled = np.where(seen, laid.fields, start.mean.ravel())
+    known = np.isfinite(start.mean).ravel()
+    filled = np.where(seen, laid.fields, np.where(known, start.mean.ravel(), laid.clip_mm))
+    filled[:, ~known] = laid.clip_mm
+    seen[:, ~known] = False
     count = min(DIRECTIONS, len(filled) - 1)
     for _ in range(_FILLED):
         mean = filled.mean(axis=0)
