@@ -14,7 +14,7 @@ from scipy.ndimage import map_coordinates
 
 from facegen_inference.demo_head import load_head_model
 from facegen_inference.errors import ModelError
-from facegen_inference.face import Profile
+from facegen_inference.face import Face, Profile
 from facegen_inference.familiarity import (
     NOT_MEASURED,
     Familiar,
@@ -30,8 +30,14 @@ from facegen_inference.familiarity_file import (
     packed,
     read_familiarity,
 )
+from facegen_inference.frame import Frame
+from facegen_inference.mesh import Mesh
 from facegen_inference.network import open_model
+from facegen_inference.neural import predict_face
 from facegen_inference.preprocess import PreprocessSpec
+from facegen_inference.progress import silent
+from facegen_inference.reconstruct import Request
+from facegen_inference.skull import Skull
 
 SPEC = PreprocessSpec()
 STEP_MM, CLIP_MM = 5.0, 15.0
@@ -323,6 +329,34 @@ def test_a_model_file_brings_its_skulls(
     model = open_model(with_skulls(write_model(), usual.to_json()))
     assert model.familiarity == usual
     assert len(usual.to_json()) < 1 << 19
+
+
+def test_the_neural_method_asks_before_it_answers(
+    write_model: Callable[..., Path], usual: Familiarity
+) -> None:
+    head = load_head_model()
+    mesh = Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int32))
+    skull = Skull(head.bone, head.grid, np.ones(head.grid.shape, dtype=bool), mesh)
+    frame = Frame(np.eye(4), "given", 0.0, 1.0)
+
+    def face(limits: Limits | None, age: float | None = None) -> Face:
+        path = write_model()
+        if limits is not None:
+            text = usual.model_copy(update={"limits": {"size": limits}}).to_json()
+            path = with_skulls(path, text)
+        request = Request(model=path, device="cpu", variants=0, profile=Profile(age=age))
+        return predict_face(skull, frame, {}, request, silent)
+
+    plain, warned = face(Limits(warn_below=0.5)), face(Limits(warn_below=1.5))
+    assert len(warned.notes) == len(plain.notes) + 1
+    assert "child" in warned.notes[0]  # the first to be read
+    assert warned.model is not None
+    assert warned.model["familiarity"]["size"] == pytest.approx(1.0, abs=0.05)  # type: ignore[index]
+    assert face(None).notes[-1] == NOT_MEASURED
+    with pytest.raises(UnfamiliarSkull, match="child"):
+        face(Limits(refuse_below=1.5))
+    with pytest.raises(UnfamiliarSkull, match="7 years"):
+        face(None, age=7)
 
 
 def spoiled(text: str) -> list[str]:
