@@ -47,13 +47,13 @@ def without_mandible(bone: Volume, own: Prepared) -> Volume:
     plane goes through the point midway between prosthion and infradentale of this person.
     """
     index, points = _bone(bone)
-    x, y, z = _on_mean_skull(points, own).T
+    x, y, z = on_mean_skull(points, own).T
     places = landmarks_in_frame(own.landmarks, own.frame)
     mean = load_atlas().landmarks
     bite = (np.array(mean["pr"]) + np.array(mean["id"])) / 2
     if {"pr", "id"} <= places.keys():
         middle = (np.asarray(places["pr"]) + np.asarray(places["id"])) / 2
-        bite = _on_mean_skull(_to_patient(middle[None], own), own)[0]
+        bite = on_mean_skull(_to_patient(middle[None], own), own)[0]
     # The plane rises backwards by 0.1, as between the rows of teeth of the mean skull.
     body = (z < bite[2] + 0.1 * (y - bite[1])) & (y < 8)
     rami = (np.abs(x) > 34) & (z < -14) & (y > -52) & (y < 6) & (z < -14 - 0.6 * (y + 22))
@@ -74,7 +74,7 @@ def facial_bone_missing(bone: Volume, own: Prepared, share: float = 0.2) -> Volu
         Of the facial bone's voxels, 0 to 1.
     """
     index, points = _bone(bone)
-    x, y, z = _on_mean_skull(points, own).T
+    x, y, z = on_mean_skull(points, own).T
     mean = load_atlas().landmarks
     facial = (y < -25) & (z < mean["g"][2] + 5) & (z > mean["me"][2] - 8) & (np.abs(x) < 75)
     places, rows = points[facial], index[facial]
@@ -113,8 +113,16 @@ def _to_patient(points: Points, own: Prepared) -> Points:
     return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3])
 
 
-def _on_mean_skull(points: Points, own: Prepared) -> Points:
-    """Return LPS points where they lie on the mean skull, frame mm, by an affine map."""
+def on_mean_skull(points: Points, own: Prepared) -> Points:
+    """Return LPS points (N, 3) where they lie on the mean skull, frame mm.
+
+    By the affine map that lays the landmarks of `own` best on the mean skull's.
+
+    Raises
+    ------
+    UserError
+        When too few landmarks were found.
+    """
     matrix = own.frame.frame_from_patient
     here = points @ matrix[:3, :3].T + matrix[:3, 3]
     found = landmarks_in_frame(own.landmarks, own.frame)

@@ -1,31 +1,39 @@
 """A skull as a surface scanner sees it: only the outside, nothing of what lies within.
 
-Space is carved as from depth images of many cameras: what some camera sees through is empty, and
-whatever no camera sees into counts as solid, be it bone, marrow, sinus or the cavity of the brain.
+Space is carved as from depth images of many cameras.  A scanner finds depth from two directions,
+its projector's and its camera's: what is seen from at least two is empty, and whatever is not is
+solid, be it bone, marrow, sinus or the cavity of the brain.  That cavity, and the vertex where the
+scan ends below it, block the view: in a coarse CT plates of bone are missing that a skull has.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from scipy.ndimage import binary_fill_holes, label, map_coordinates
 from scipy.spatial import ConvexHull
 
+from facegen_inference.atlas import load_atlas
 from facegen_inference.reconstruct import Prepared, place
 from facegen_inference.scan import Scan
 from facegen_inference.skull import Skull, skull_from_mesh
 from facegen_inference.surface import isosurface
 from facegen_inference.volume import Grid, resample, sitk_image
+from facegen_training.evaluation.damage import on_mean_skull
 
 CAMERAS = 48
-"""Directions, even over the sphere."""
+"""Directions, even over the sphere: neighbours are about 29 degrees apart."""
+SEEN_BY = 2
 STEP_MM = 2.0
 """Of the grid on which is carved; the surface itself keeps the resolution of the skull."""
 RIM_MM = 8.0
 """Bone so near below the highest is the rim of a vault that the scan cuts."""
 LEAST_RIM = 50
+CLOSING_MM = 22.0
 
 Mask = NDArray[np.bool_]
 
@@ -46,7 +54,7 @@ def outer_surface(scan: Scan, own: Prepared) -> Prepared:
     kept from the CT, which ends somewhere, as a whole skull under a surface scanner does not.
     """
     skull = own.skull
-    solid = carved(skull, own.frame.patient_from_frame)
+    solid = carved(own)
     mesh = isosurface(solid, skull.grid.patient_from_voxel, 0.0)
     made = skull_from_mesh(mesh)
     seen = resample(
@@ -57,40 +65,72 @@ def outer_surface(scan: Scan, own: Prepared) -> Prepared:
     return place(shown, made)
 
 
-def carved(skull: Skull, patient_from_frame: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the skull's signed distance with all that no camera sees into filled, mm.
+def carved(own: Prepared) -> NDArray[np.float32]:
+    """Return a skull's signed distance with all that no scanner sees into filled, mm.
 
     Parameters
     ----------
-    skull
-        Bone.
-    patient_from_frame
-        Says where above is.
+    own
+        Skull, landmarks and frame.
 
     Returns
     -------
     (k, j, i) float32 on the skull's grid: the distance to bone outside, -`STEP_MM` or less in
     what is hidden.
+
+    Raises
+    ------
+    UserError
+        When too few landmarks were found to tell where the brain was.
     """
-    opaque = np.where(_lid(skull, patient_from_frame), np.float32(-STEP_MM), skull.distance)
+    skull, patient_from_frame = own.skull, own.frame.patient_from_frame
     box = _box(skull)
-    part = Grid(_shape(opaque[box]), skull.grid.patient_from_voxel.copy())
-    part.patient_from_voxel[:3, 3] = skull.grid.patient_points(
-        np.array([[float(one.start) for one in box]])
-    )[0]
+    part = Grid(_shape(skull.distance[box]), skull.grid.patient_from_voxel.copy())
+    start = np.array([[float(one.start) for one in box]])
+    part.patient_from_voxel[:3, 3] = skull.grid.patient_points(start)[0]
+    blocked = _lid(skull, patient_from_frame)[box] | _brain(part, own)
+    opaque = np.where(blocked, np.float32(-STEP_MM), skull.distance[box])
     low, high = part.corners().min(axis=0), part.corners().max(axis=0)
     size = int(np.ceil(float(np.linalg.norm(high - low)) / STEP_MM)) + 1
-    bone = sitk_image(opaque[box], part.patient_from_voxel)
-    seen = np.zeros(part.shape, dtype=bool)
+    bone = sitk_image(opaque, part.patient_from_voxel)
+    seen = np.zeros(part.shape, dtype=np.uint8)
     for direction in cameras() @ patient_from_frame[:3, :3].T:
         grid = _facing(direction, (low + high) / 2, size)
         free = _free(_sampled(bone, grid, 40.0) < 0)
         back = sitk_image(free.astype(np.float32), grid.patient_from_voxel)
-        seen |= _sampled(back, part, 1.0) > 0.5
+        seen += _sampled(back, part, 1.0) > 0.5
     hidden = np.zeros(skull.grid.shape, dtype=bool)
-    hidden[box] = ~seen
+    hidden[box] = seen < SEEN_BY
     hidden &= (skull.distance > 0) & skull.observed
     return np.where(hidden, np.float32(-STEP_MM), skull.distance)
+
+
+def _brain(grid: Grid, own: Prepared) -> Mask:
+    """Tell which voxels lie where the mean skull has its brain."""
+    cavity, mean = brain_cavity(), load_atlas().grid
+    index = np.indices(grid.shape).reshape(3, -1).T.astype(np.float64)
+    there = mean.voxel_points(on_mean_skull(grid.patient_points(index), own)).T
+    inside = map_coordinates(cavity.astype(np.uint8), np.round(there), order=0, cval=0)
+    return np.asarray(inside > 0).reshape(grid.shape)
+
+
+@cache
+def brain_cavity() -> Mask:
+    """Return the cavity of the mean skull's brain, (k, j, i) on the atlas' grid.
+
+    What is enclosed once gaps of up to twice `CLOSING_MM` are closed, the foramen magnum among
+    them.
+    """
+    atlas = load_atlas()
+    radius = round(CLOSING_MM / float(atlas.grid.spacing[0]))
+    padded = np.pad((atlas.bone < 0).astype(np.uint8), radius + 1)
+    image = sitk.BinaryMorphologicalClosing(sitk.GetImageFromArray(padded), [radius] * 3)
+    inner = slice(radius + 1, -radius - 1)
+    closed = sitk.GetArrayFromImage(image).astype(bool)[inner, inner, inner]
+    pieces, _ = label(binary_fill_holes(closed) & ~closed)
+    size = np.bincount(pieces.ravel())
+    size[0] = 0
+    return np.asarray(pieces == size.argmax())
 
 
 def _box(skull: Skull) -> tuple[slice, ...]:

@@ -147,11 +147,16 @@ def _people(study: Study, headline: list[Row]) -> list[str]:
     ]
     if fits:
         said.append(
-            f"Each fold's networks learned from {min(fits)} to {max(fits)} others and were tuned "
+            f"Each fold's networks learned from {_range(fits)} others and were tuned "
             f"and calibrated on {' or '.join(map(str, tuned))} more; mean skin and template are of "
             "both. The mean bone that tells where a head lies is the shipped one; no skin is in it."
         )
     return said
+
+
+def _range(counts: list[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _group(title: str, rows: list[Row], drawn: set[str]) -> list[str]:

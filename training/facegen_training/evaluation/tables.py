@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from facegen_inference.face_region import REGION_NAMES
+from facegen_training.evaluation.contenders import in_order
 from facegen_training.evaluation.protocol import COARSE_VOXEL_MM, HEADLINE
 
 Row = dict[str, Any]
@@ -65,8 +66,8 @@ def chosen(rows: list[Row], **wanted: str) -> list[Row]:
 
 
 def methods_in(rows: list[Row]) -> list[str]:
-    """Return the methods that were scored, in the order they were asked for."""
-    return list(dict.fromkeys(r["method"] for r in rows))
+    """Return the methods that were scored, simplest first."""
+    return in_order(list(dict.fromkeys(r["method"] for r in rows)))
 
 
 def regions_in(rows: list[Row]) -> list[str]:
