@@ -24,7 +24,9 @@ from facegen_training.evaluation import fold_models, people
 from facegen_training.evaluation.fold_models import Recipe, Source, fold_file, recipes
 from facegen_training.evaluation.kept_faces import kept_faces, read_face
 from facegen_training.evaluation.learning_curve import per_doubling, section
+from facegen_training.evaluation.report import Study, write_report
 from facegen_training.evaluation.run import Plan, Wishes, run_folds
+from facegen_training.evaluation.score import mean_face
 
 TINY = """
 [linear]
@@ -160,10 +162,26 @@ def test_a_learning_curve_that_was_measured_is_reported(tmp_path: Path) -> None:
     points = [{**point, "people": 10, "mean_mm": 2.5}, {**point, "people": 40, "mean_mm": 2.1}]
     data = {"method": "neural", "folds": [0], "points": points}
     (tmp_path / "learning_curve.json").write_text(json.dumps(data), encoding="utf-8")
-    lines = section(tmp_path)
-    assert lines[0] == "## Learning curve"
-    assert "| 40 | 2.10 [2.00, 3.00] | 14 |" in lines
-    assert any("falls by 0.20 mm with each doubling" in line for line in lines)
+    blocks = section(tmp_path)
+    assert blocks[0] == "## Learning curve"
+    assert "| 40 | 2.10 [2.00, 3.00] | 14 |" in blocks[2]
+    assert "falls by 0.20 mm with each doubling" in blocks[3]
+
+
+def test_a_page_shows_the_pictures_of_tests_run_apart(tmp_path: Path) -> None:
+    work = tmp_path / "scores"
+    work.mkdir()
+    points = [
+        {"people": n, "mean_mm": 2.5, "low_mm": 2.0, "high_mm": 3.0, "scored": 14} for n in (10, 20)
+    ]
+    data = {"method": "neural", "folds": [0], "points": points}
+    (work / "learning_curve.json").write_text(json.dumps(data), encoding="utf-8")
+    (work / "learning_curve.png").write_bytes(b"a picture")
+    page = write_report(Study([], {}, work=work), mean_face(), tmp_path / "out")
+    text = page.read_text(encoding="utf-8")
+    assert "## Learning curve\n\n`neural` fitted" in text
+    assert "(validation/learning_curve.png)" in text
+    assert (page.parent / "validation" / "learning_curve.png").read_bytes() == b"a picture"
 
 
 def test_the_slope_of_a_learning_curve_is_per_doubling() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from facegen_inference.errors import UserError
 from facegen_training.evaluation import calibration_tables, condition_tables, tables
+from facegen_training.evaluation.goals import goals, goals_table
 from facegen_training.evaluation.held_out import held_out_rows, write_held_out
 from facegen_training.evaluation.plots import averaged_maps
 from facegen_training.evaluation.tables import Row
@@ -168,3 +169,26 @@ def test_coverage_is_averaged_over_people_who_have_it(rows: list[Row]) -> None:
     assert "| neural | 49.0 [49.0, 49.0] | 88.0 [88.0, 88.0] | – |" in (
         calibration_tables.calibration_table(rows)
     )
+
+
+def test_goals_are_judged_by_the_figures_and_missing_ones_left_out(rows: list[Row]) -> None:
+    learned = [{**r, "spread_rank": 0.5} for r in tables.chosen(rows, method="neural")]
+    weak = [row(f"p{n}", "tissue-depth", 2.0 * (1.0 + n)) for n in range(4)]
+    lower = {"chin": 1.0, "jaw line": 1.0}
+    cut = [
+        {**r, "condition": "no-mandible", "spread": {"chin": 2.5, "jaw line": 1.0}} for r in learned
+    ]
+    every = [*({**r, "spread": lower} for r in learned), *weak, *cut]
+    found = {wanted.split(",")[0]: (reached, kept) for wanted, reached, kept in goals(every)}
+    assert found["mean distance at most 2.0 mm"] == ("2.50 mm", False)
+    assert found["mean error at least 25 % lower than tissue-depth"] == (
+        "50.0 % [50.0, 50.0]",
+        True,
+    )
+    assert found["90 % band holds 87 to 93 % of the true skin"] == ("88.0 %", True)
+    assert found["rank correlation of spread and error at least 0.3"] == ("0.50", True)
+    ratio = "without mandible the spread of chin and jaw line at least doubles"
+    assert found[ratio] == ("1.75 times", False)
+    assert not any("template" in wanted or "pose" in wanted for wanted in found)
+    assert goals([]) == []
+    assert "| 2.50 mm | no |" in goals_table(goals(every))

@@ -90,7 +90,7 @@ def measure_curve(
 
 
 def section(work: Path) -> list[str]:
-    """Return the report's lines about the learning curve; none where it was not measured."""
+    """Return the report's blocks about the learning curve; none where it was not measured."""
     path = work / RESULT
     if not path.exists():
         return []
@@ -105,25 +105,21 @@ def section(work: Path) -> list[str]:
         ]
         for p in points
     ]
-    lines = [
+    blocks = [
         "## Learning curve",
-        "",
         f"`{data['method']}` fitted to the first so many training people of fold {folds}, scored "
         "on the people of that fold.",
-        "",
-        *table(["training people", "mean, mm [95 %]", "people scored"], body).split("\n"),
-        "",
+        table(["training people", "mean, mm [95 %]", "people scored"], body),
     ]
     slope = per_doubling(points)
     if slope is not None:
-        lines += [
-            f"A straight line through the mean against the logarithm of the number of people falls "
-            f"by {slope:.2f} mm with each doubling.",
-            "",
-        ]
+        blocks.append(
+            "A straight line through the mean against the logarithm of the number of people falls "
+            f"by {slope:.2f} mm with each doubling."
+        )
     if (work / PICTURE).exists():
-        lines.append(f"![Mean error by number of training people](validation/{PICTURE})")
-    return lines
+        blocks.append(f"![Mean error by number of training people](validation/{PICTURE})")
+    return blocks
 
 
 def per_doubling(points: Sequence[dict[str, float]]) -> float | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from facegen_inference.face_region import region_definition
 from facegen_inference.mesh import Mesh
 from facegen_training.evaluation import calibration_tables, condition_tables, tables
 from facegen_training.evaluation.conditions import CONDITIONS
+from facegen_training.evaluation.goals import goals, goals_table
 from facegen_training.evaluation.plots import draw_all
 from facegen_training.evaluation.protocol import HEADLINE, PROTOCOL
 from facegen_training.evaluation.tables import Row
@@ -33,8 +36,10 @@ per person, people weigh the same; signed: positive where the prediction lies ou
 skin. Intervals: 95 % bootstrap over people, in comparisons over pairs."""
 
 MORE = ("identification", "memory", "learning_curve")
-"""Modules of this package with a ``section(work)`` that returns Markdown, nothing where they were
-not run; their pictures are ``work/<module>*.png``."""
+"""Tests that are run apart.  The module of that name, or with ``_report`` behind it, has
+``section(work)``, which returns blocks of Markdown, none where the test was not run; pictures that
+they show as ``validation/NAME.png`` are taken from `work`."""
+_PICTURE = re.compile(r"\(validation/([\w.-]+\.png)\)")
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ def write_report(study: Study, mean_face: Mesh, out: Path) -> Path:
         *_group("Sharp scans", sharp, set() if coarse else drawn),
         *_conditions(people),
         *_more(study, folder),
+        *_goals(study, people),
         *_floors(study, people),
         "## Not scored",
         tables.failures(study.rows),
@@ -234,23 +240,37 @@ def _growth(rows: list[Row]) -> list[str]:
 
 def _more(study: Study, folder: Path) -> list[str]:
     """Return the sections of tests that were run apart, with their pictures copied."""
-    if study.work is None:
+    blocks: list[str] = []
+    for test in MORE:
+        section = _section_of(test)
+        if section is not None and study.work is not None:
+            blocks += section(study.work)
+            for name in _PICTURE.findall("\n".join(blocks)):
+                if (study.work / name).is_file():
+                    shutil.copyfile(study.work / name, folder / name)
+    return blocks
+
+
+def _section_of(test: str) -> Callable[[Path], list[str]] | None:
+    """Return the function that reports on a test; None where there is none."""
+    for name in (f"{__package__}.{test}", f"{__package__}.{test}_report"):
+        if find_spec(name) is not None:
+            found = getattr(import_module(name), "section", None)
+            if found is not None:
+                section: Callable[[Path], list[str]] = found
+                return section
+    return None
+
+
+def _goals(study: Study, people: list[Row]) -> list[str]:
+    lines = goals(people) if study.folds else []
+    if not lines:
         return []
-    sections: list[str] = []
-    for name in MORE:
-        try:
-            module = import_module(f"facegen_training.evaluation.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"facegen_training.evaluation.{name}":
-                raise
-            continue
-        section: Callable[[Path], list[str]] = module.section
-        lines = section(study.work)
-        if lines:
-            sections.append("\n".join(lines))
-            for picture in sorted(study.work.glob(f"{name}*.png")):
-                shutil.copyfile(picture, folder / picture.name)
-    return sections
+    return [
+        "## Against the goals",
+        "Set before anything was measured; of `neural`, on coarse scans.",
+        goals_table(lines),
+    ]
 
 
 def _floors(study: Study, people: list[Row]) -> list[str]:
