@@ -126,8 +126,8 @@ def test_air_alone_has_no_skin():
         skin_surface(volume)
 
 
-@pytest.mark.parametrize("cut", [None, -600, -500, -400])
-def test_skin_of_a_coarse_scan_is_unbiased_whatever_its_mask_cut_away(cut):
+def coarse_ball(cut):
+    """A ball averaged onto coarse voxels; what lies below `cut` HU is air, as beyond a mask."""
     fine = ball_volume((1.0, 1.25, 1.25), extras=False)
     size = (3, 4, 4)
     averaged = uniform_filter(fine.array.astype(float), size)[1::3, 2::4, 2::4]
@@ -136,8 +136,30 @@ def test_skin_of_a_coarse_scan_is_unbiased_whatever_its_mask_cut_away(cut):
     matrix = fine.patient_from_voxel.copy()
     matrix[:3, 3] += matrix[:3, :3] @ [1, 1.5, 1.5]
     matrix[:3, :3] *= size
-    coarse = Volume(np.round(averaged).astype(np.int16), matrix)
+    return Volume(np.round(averaged).astype(np.int16), matrix)
+
+
+@pytest.mark.parametrize("cut", [None, -600, -500, -400])
+def test_skin_of_a_coarse_scan_is_unbiased_whatever_its_mask_cut_away(cut):
+    coarse = coarse_ball(cut)
     assert (skin_level(coarse) == -500) == (cut is None)
     off = from_centre(skin_surface(coarse))
     assert abs(off.mean()) < 0.25
-    assert np.abs(off).mean() < 0.8
+    assert np.abs(off).mean() < 0.5
+
+
+def test_steps_left_by_a_mask_are_smoothed_and_nothing_else():
+    cut, whole = coarse_ball(-400), coarse_ball(None)
+    steps = from_centre(skin_surface(cut, skin_level(cut)))
+    assert from_centre(skin_surface(cut)).std() < 0.7 * steps.std()
+    assert np.array_equal(skin_surface(whole).vertices, skin_surface(whole, -500.0).vertices)
+
+
+def test_smoothing_does_not_wear_down_the_edge_of_a_cut_scan():
+    whole = coarse_ball(-400)
+    padded = whole.array.copy()
+    padded[-22:] = -1000  # the scan ends 30 mm above the centre
+    mesh = skin_surface(Volume(padded, whole.patient_from_voxel))
+    end = mesh.vertices[:, 2] > mesh.vertices[:, 2].max() - 4
+    assert 25 < mesh.vertices[:, 2].max() - 5 < 35
+    assert abs(from_centre(mesh)[end].mean()) < 0.3

@@ -22,7 +22,7 @@ from facegen_training.cohort.key import Key, read_key
 if TYPE_CHECKING:
     from torch import Tensor
 
-PREPARED_VERSION = 2
+PREPARED_VERSION = 3
 """Version of what `facegen_training.cohort.prepare.fields_of` returns; a change raises it."""
 MANIFEST = "manifest.json"
 _UNIT_MM = 0.01

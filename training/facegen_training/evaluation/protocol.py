@@ -16,7 +16,7 @@ import numpy as np
 from facegen_inference.skull import bone_only
 from facegen_inference.volume import AIR_HU, Volume
 
-PROTOCOL = 2
+PROTOCOL = 3
 HEADLINE = "bone-250"
 COARSE_VOXEL_MM = 2.5
 """Scans with a voxel edge above this are tabulated as coarse, apart from sharp ones."""
