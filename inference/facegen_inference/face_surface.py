@@ -20,12 +20,23 @@ from facegen_inference.skull import Skull
 from facegen_inference.surface import isosurface, largest_piece, smooth
 from facegen_inference.volume import Grid, resample
 
-__all__ = ["FACTOR50", "FACTOR90", "face_from_field", "outside_bone", "thickness"]
+__all__ = [
+    "FACTOR50",
+    "FACTOR90",
+    "LEAST_SLOPE",
+    "SMOOTHING",
+    "face_from_field",
+    "outside_bone",
+    "slope_at",
+    "thickness",
+]
 
 THINNEST_MM = 1.5
 """Skin is never nearer to bone than this."""
 DEEPEST_MM = 60.0
 """Where no bone is met within this depth along the normal, thickness is NaN."""
+LEAST_SLOPE = 0.3
+"""A field flatter than this says nothing more of the spread along the normal."""
 SMOOTHING = 8
 _FAR_MM = 40.0
 _INWARD_MM = 12.0
@@ -74,7 +85,7 @@ def face_from_field(
             "No face can be made over this skull.",
             "Look whether the frame is right: the orbits must face forward, the vault up.",
         )
-    sd = _sampled(spread, grid, face.vertices, 0.0)
+    sd = _sampled(spread, grid, face.vertices, 0.0) / slope_at(distance, grid, face.vertices)
     placed = face.transformed(frame.patient_from_frame)
     placed.vertex_data.update(
         **(bands or Bands()).at(sd, face.vertices, points),
@@ -82,6 +93,36 @@ def face_from_field(
         predicted=_scanned(placed, skull),
     )
     return placed
+
+
+def slope_at(
+    distance: NDArray[np.float32], grid: Grid, points: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Return how steeply a field of distances rises at points, by differences over two voxels.
+
+    Parameters
+    ----------
+    distance, grid
+        As for `face_from_field`.
+    points
+        (N, 3) frame mm.
+
+    Returns
+    -------
+    (N,) float32, `LEAST_SLOPE` to 1.
+
+    Notes
+    -----
+    The rise is 1 for a distance and less for a mean over skins that lie apart: the less, the
+    farther apart they lie.  A field that is moved by its spread has its skin moved by the spread
+    over the slope.
+    """
+    squares = np.zeros(len(points), dtype=np.float32)
+    for step in np.eye(3) * grid.spacing[0]:
+        ahead, behind = (_sampled(distance, grid, points + s * step, np.nan) for s in (1, -1))
+        rise = np.nan_to_num((ahead - behind) / np.float32(2 * grid.spacing[0]))
+        squares += rise**2
+    return np.asarray(np.clip(np.sqrt(squares), LEAST_SLOPE, 1), dtype=np.float32)
 
 
 def outside_bone(

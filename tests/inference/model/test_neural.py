@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from facegen_inference.errors import ModelError, UserError
 from facegen_inference.face import Profile
-from facegen_inference.face_surface import face_from_field, thickness
+from facegen_inference.face_surface import LEAST_SLOPE, face_from_field, thickness
 from facegen_inference.frame import Frame
 from facegen_inference.mesh import Mesh
 from facegen_inference.neural import predict_face
@@ -185,6 +185,18 @@ def test_skin_is_never_under_bone(spec: PreprocessSpec) -> None:
     mesh = face_from_field(field_of(fine, -9.0), spread, fine.grid, skull, UPRIGHT, {})
     assert np.quantile(egg(mesh.vertices), 0.05) > 1.0
     assert np.abs(egg(mesh.vertices) - 1.5).mean() < 0.5
+
+
+def test_a_flat_field_has_its_spread_stretched_along_the_normal(spec: PreprocessSpec) -> None:
+    """A mean over skins that lie apart rises by less than a millimetre a millimetre."""
+    fine = PreprocessSpec(shape=(64, 52, 48), spacing_mm=4.0)
+    field, spread = field_of(fine, 12.0), np.full(fine.shape, 2.0, dtype=np.float32)
+    for slope, stretched in ((1.0, 2.0), (0.5, 4.0), (0.1, 2.0 / LEAST_SLOPE)):
+        flat = (slope * field).astype(np.float32)
+        mesh = face_from_field(flat, spread, fine.grid, skull_in(UPRIGHT), UPRIGHT, {})
+        found = mesh.vertex_data["spread_mm"]
+        assert np.median(found) == pytest.approx(stretched, rel=0.05)
+        assert found.min() > 0.95 * stretched
 
 
 def test_a_field_without_a_face_is_refused(spec: PreprocessSpec) -> None:

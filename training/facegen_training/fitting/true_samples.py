@@ -17,7 +17,7 @@ from scipy.ndimage import map_coordinates
 from facegen_inference.closest import sample_surface
 from facegen_inference.compare import REACH_MM
 from facegen_inference.face_region import LandmarksInFrame, face_regions, predicted_region
-from facegen_inference.face_surface import SMOOTHING
+from facegen_inference.face_surface import SMOOTHING, slope_at
 from facegen_inference.mesh import Mesh
 from facegen_inference.surface import isosurface, largest_piece, ray_hits, smooth
 from facegen_inference.volume import Grid
@@ -40,17 +40,20 @@ class TrueSamples:
     along
         (N,) mm, positive where the prediction lies outside the true skin.
     spread
-        (N,) mm, predicted spread at the place that is met.
+        (N,) mm, predicted spread along the normal at the place that is met.
     code
         (N,) index into `REGION_NAMES`, of the true sample.
     met
         (N, 3) frame mm, the place that is met.
+    slope
+        (N,) how steeply the predicted field rises there (`face_surface.slope_at`).
     """
 
     along: Floats
     spread: Floats
     code: NDArray[np.int8]
     met: Points
+    slope: Floats
 
 
 def skin_of(field: Floats, grid: Grid) -> Mesh:
@@ -60,7 +63,6 @@ def skin_of(field: Floats, grid: Grid) -> Mesh:
 
 def true_samples(
     predicted: Mesh,
-    spread: Floats,
     true: Mesh,
     landmarks: LandmarksInFrame | None = None,
     seed: int = 0,
@@ -70,9 +72,7 @@ def true_samples(
     Parameters
     ----------
     predicted
-        Skin, frame mm.
-    spread
-        (vertices,) mm, one SD at each vertex of it.
+        Skin, frame mm, with vertex data ``spread_mm`` and ``slope``.
     true
         True skin, frame mm, where it can be believed.
     landmarks
@@ -88,12 +88,12 @@ def true_samples(
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     along, met = ray_hits(predicted, at, normal, REACH_MM)
     hit = met >= 0
-    return TrueSamples(
-        along[hit].astype(np.float32),
-        spread[predicted.triangles[met[hit]]].mean(axis=1).astype(np.float32),
-        code[hit],
-        at[hit] + along[hit, None] * normal[hit],
+    spread, slope = (
+        predicted.vertex_data[name][predicted.triangles[met[hit]]].mean(axis=1, dtype=np.float32)
+        for name in ("spread_mm", "slope")
     )
+    place = at[hit] + along[hit, None] * normal[hit]
+    return TrueSamples(along[hit].astype(np.float32), spread, code[hit], place, slope)
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,10 @@ class PersonFields:
             true = true.kept(_sampled(self.valid, self.grid, true.vertices) > 0.99)
         if not (len(true.triangles) and len(predicted.triangles)):
             return None
-        spread = _sampled(self.spread, self.grid, predicted.vertices)
-        found = true_samples(predicted, spread, true)
+        slope = slope_at(self.distance, self.grid, predicted.vertices)
+        spread = _sampled(self.spread, self.grid, predicted.vertices) / slope
+        predicted.vertex_data.update(slope=slope, spread_mm=spread)
+        found = true_samples(predicted, true)
         return found if len(found.along) else None
 
 
