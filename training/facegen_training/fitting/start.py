@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,17 @@ from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.provenance import sha256_of
 from facegen_training.cohort.dataset import Dataset
 from facegen_training.fitting.checkpoint import load_checkpoint
-from facegen_training.fitting.config import Config, NetConfig
+from facegen_training.fitting.config import Config, NetConfig, WindowedConfig, config_from_data
 from facegen_training.fitting.run_folder import UNKNOWN, config_of_run, read_run
 from facegen_training.networks.linear import LinearFit, LinearPart
 from facegen_training.networks.linear_file import LINEAR, load_linear, save_linear
+from facegen_training.networks.windowed import WindowedFit
+from facegen_training.networks.windowed_part import (
+    WINDOWED,
+    load_windowed,
+    read_windowed,
+    save_windowed,
+)
 
 TRAINING_KEY = "facegen_training"
 """Metadata of a model file that says how it was trained: network, settings, where it began."""
@@ -50,6 +57,8 @@ class Begin:
     linear
         The linear part that goes with the weights, which has seen none of this run's people or
         left each out once; None where it is to be fitted anew.
+    windowed, windows
+        The windowed ridge that goes with them, likewise, and its settings.
     """
 
     name: str
@@ -60,6 +69,8 @@ class Begin:
     sources: tuple[str, ...]
     weights: dict[str, Tensor]
     linear: LinearFit | None = None
+    windowed: WindowedFit | None = None
+    windows: WindowedConfig = field(default_factory=WindowedConfig)
 
     def record(self) -> dict[str, Any]:
         """Return what the run keeps of it."""
@@ -83,7 +94,9 @@ class Begin:
                 f"{self.name} is a network {self.network}, not {config.network}.",
                 f'Set network = "{self.network}" or start from another model.',
             )
-        return replace(config, net=self.net) if self.network == "sdf" else config
+        if self.network != "sdf":
+            return config
+        return replace(config, net=self.net, windowed=self.windows)
 
     def fill(self, players: Mapping[str, nn.Module]) -> None:
         """Copy the weights into the players; one of which it has none stays new.
@@ -110,7 +123,9 @@ class Begin:
 
 
 def keep_linear(begin: Begin, run: Path) -> None:
-    """Put the linear part that a run begins from into its folder, unless one is there."""
+    """Put the linear parts that a run begins from into its folder, unless they are there."""
+    if begin.windowed is not None and not (run / WINDOWED).exists():
+        save_windowed(run / WINDOWED, begin.windowed)
     if begin.linear is not None and not (run / LINEAR).exists():
         save_linear(run / LINEAR, begin.linear)
 
@@ -141,16 +156,19 @@ def resumed_config(run: Path, config: Config) -> Config:
     before = read_run(run)
     if before is None or before["start"] is None:
         return config
-    return replace(config, net=config_of_run(before).net)
+    own = config_of_run(before)
+    return replace(config, net=own.net, windowed=own.windowed)
 
 
 def _of_checkpoint(folder: Path, data: Dataset) -> tuple[Begin, PreprocessSpec]:
     checkpoint, settings = load_checkpoint(folder)
     config = config_of_run(settings)
-    linear = None
+    linear, windowed = None, None
     path = folder.parent / LINEAR
     if path.exists() and settings["manifest_sha256"] == data.manifest_sha256:
         linear = load_linear(path)
+        if config.windowed.share:
+            windowed = load_windowed(folder.parent / WINDOWED)
     offset = (settings.get("start") or {}).get("offset_mm", 0.0)
     begin = Begin(
         name=folder.name,
@@ -161,6 +179,8 @@ def _of_checkpoint(folder: Path, data: Dataset) -> tuple[Begin, PreprocessSpec]:
         sources=tuple(settings.get("sources", [UNKNOWN])),
         weights={**checkpoint.weights, **checkpoint.average},
         linear=linear,
+        windowed=windowed,
+        windows=config.windowed,
     )
     return begin, PreprocessSpec.from_json(settings["spec"])
 
@@ -179,6 +199,7 @@ def _of_model(path: Path) -> tuple[Begin, PreprocessSpec]:
         if values.dtype in (np.float16, np.float32)
     }
     linear, net = None, NetConfig()
+    windows = config_from_data({"windowed": trained.get("config", {}).get("windowed", {})}).windowed
     if network == "sdf":
         try:
             net = _size(weights)
@@ -198,6 +219,8 @@ def _of_model(path: Path) -> tuple[Begin, PreprocessSpec]:
         sources=_sources(model.card),
         weights=weights,
         linear=linear,
+        windowed=read_windowed(arrays, windows.influence_mm) if windows.share else None,
+        windows=windows,
     )
     return begin, model.spec
 
