@@ -36,6 +36,8 @@ FIT_MM = ((6.0, 2), (4.0, 2), (3.0, 2))
 """Fit to the distance field: scale of the weight in mm, wide to narrow, and iterations."""
 TURN_MM = 15.0
 """A right angle between normals counts like 1.4 times this distance when points are matched."""
+MUTUAL_MM = 4.0
+"""Points farther than this from the one their match would choose hardly pull."""
 SURFACE_POINTS = 12000
 _STEP_MM = 0.02
 
@@ -93,6 +95,19 @@ def _spread_out(points: Points, count: int) -> Points:
     return np.concatenate([right, left])
 
 
+@dataclass(frozen=True)
+class Facing:
+    """Points of a surface and its unit normals there, (N, 3) each."""
+
+    points: Points
+    normals: Points
+
+    @property
+    def place(self) -> Points:
+        """(N, 6): near to each other are points that lie near and face the same way."""
+        return np.hstack([self.points, TURN_MM * self.normals])
+
+
 class BoneField:
     """A person's bone as signed distance, with its slope and where the scanner looked."""
 
@@ -108,18 +123,18 @@ class BoneField:
         on_bone = surface_points(distance, grid, SURFACE_POINTS)
         _, slope, seen = self.at(on_bone)
         facing = slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 0.1)
-        self._points = on_bone[seen > 0]
-        self._tree = cKDTree(np.hstack([self._points, TURN_MM * facing[seen > 0]]))
+        self._bone = Facing(on_bone[seen > 0], facing[seen > 0])
+        self._tree = cKDTree(self._bone.place)
 
-    def nearest(self, points: Points, normals: Points) -> Points:
-        """Return the bone's point nearest to each, (N, 3), likeness of normals counted.
+    def nearest(self, points: Points, normals: Points) -> Facing:
+        """Return the bone's point nearest to each of (N, 3), likeness of normals counted.
 
         Where there is no bone at all, the points themselves.
         """
-        if not len(self._points):
-            return points
-        _, which = self._tree.query(np.hstack([points, TURN_MM * normals]))
-        return np.asarray(self._points[which])
+        if not len(self._bone.points):
+            return Facing(points, normals)
+        _, which = self._tree.query(Facing(points, normals).place)
+        return Facing(self._bone.points[which], self._bone.normals[which])
 
     def at(self, points: Points) -> tuple[Points, Points, Points]:
         """Return distance (N,) mm, its gradient (N, 3), and 1 where it was scanned, else 0 (N,)."""
@@ -194,12 +209,28 @@ def _matched(outer: OuterBone, bone: BoneField, prior: Points) -> Points:
         rest = outer.basis_at[:, functions:] @ prior[functions:]
         for _ in range(iterations):
             now = outer.points + basis @ found[:functions] + rest
-            pull = bone.nearest(now, outer.normals) - now
-            weight = 1 / (1 + (pull**2).sum(axis=1) / scale**2) ** 2 / MATCH_NOISE_MM**2
+            there = bone.nearest(now, outer.normals)
+            pull = there.points - now
+            weight = match_weights(outer, now, there, scale) / MATCH_NOISE_MM**2
             normal = basis.T @ (weight[:, None] * basis) + np.eye(basis.shape[1])
             aim = basis.T @ (weight[:, None] * pull) - (found - prior)[:functions]
             found[:functions] += solve(normal, aim, assume_a="pos")
     return found
+
+
+def match_weights(
+    outer: OuterBone, now: Points, there: Facing, scale: float
+) -> NDArray[np.float64]:
+    """Return how much each point is drawn to its match, (N,) 0..1.
+
+    Less the farther it is, and the farther apart, on the mean skull, the point and the one that
+    its match would choose: without a mandible, that of the template finds the maxilla, but the
+    maxilla chooses the maxilla.
+    """
+    far = ((there.points - now) ** 2).sum(axis=1)
+    _, back = cKDTree(Facing(now, outer.normals).place).query(there.place)
+    apart = ((outer.points - outer.points[back]) ** 2).sum(axis=1)
+    return np.asarray(np.exp(-apart / (2 * MUTUAL_MM**2)) / (1 + far / scale**2) ** 2)
 
 
 def fitted(

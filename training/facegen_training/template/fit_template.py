@@ -19,13 +19,11 @@ from facegen_inference.errors import UserError
 from facegen_inference.face_region import predicted_region
 from facegen_inference.face_surface import FACTOR50, FACTOR90
 from facegen_inference.progress import Progress, part, silent
-from facegen_inference.template import register_again
 from facegen_inference.template_model import VERSION, TemplateModel, write_template
 from facegen_inference.template_registration import (
     BoneField,
     OuterBone,
     Points,
-    Registered,
     SmoothBasis,
     register,
     smooth_basis,
@@ -172,20 +170,20 @@ def _laid(
     """Register everyone to the sharp mean, the second time from what their own shape suggests."""
     outer = OuterBone(surfaces.bone, surfaces.bone_normals, basis.at(surfaces.bone))
     mirror = Mirror(surfaces, basis)
-    first: list[Registered] = []
+    first = []
     for number in range(people.count):
         one = people.full(number)
         bone = BoneField(one.bone, one.observed, people.grid)
-        first.append(register(outer, bone))
+        first.append(register(outer, bone).coefficients)
         progress(0.6 * (number + 1) / people.count, "registration")
-    rough = mirror.both(np.array([found.coefficients for found in first]))
+    rough = mirror.both(np.array(first))
     shape = shape_model(outer, rough, scores_of(outer, rough))
     final = np.empty((people.count, *shape.mean.shape))
     depth = np.empty((people.count, len(surfaces.skin)))
     for number in range(people.count):
         one = people.full(number)
         bone = BoneField(one.bone, one.observed, people.grid)
-        final[number] = register_again(shape, bone, first[number]).coefficients
+        final[number] = shape.register(bone).coefficients
         carried = surfaces.skin + mirror.at_skin @ final[number]
         depth[number] = true_depth(one, people.grid, carried, surfaces.skin_normals)
         progress(0.6 + 0.4 * (number + 1) / people.count, "depth of skin")
