@@ -21,6 +21,7 @@ from facegen_inference.landmarks import Landmark
 from facegen_inference.missing_bone import missing_bone
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_training.cohort.dataset import Dataset, Prepared
+from facegen_training.fitting.augment import coarse_points, plain_sample
 from facegen_training.fitting.calibrate import (
     builds_of,
     calibrate,
@@ -28,7 +29,13 @@ from facegen_training.fitting.calibrate import (
     pooled_quantile,
     unseen_fields,
 )
-from facegen_training.fitting.true_samples import PersonFields, skin_of, true_samples
+from facegen_training.fitting.spread_map import coarse_grid, correct_spread, spread_ratio
+from facegen_training.fitting.true_samples import (
+    PersonFields,
+    TrueSamples,
+    skin_of,
+    true_samples,
+)
 
 SPEC = PreprocessSpec(shape=(64, 52, 48), spacing_mm=4.0)
 UPRIGHT = Frame(np.eye(4), "given", 0.0, 1.0)
@@ -162,8 +169,7 @@ def test_the_measure_is_that_of_compare() -> None:
     face = skin_of(moved, atlas.grid)
     face = face.kept(predicted_region(face.vertices, atlas.landmarks))
     spread = (1.0 + 0.02 * np.abs(face.vertices[:, 0])).astype(np.float32)
-    bands = Bands().at(spread, face.vertices, atlas.landmarks)
-    face.vertex_data.update(bands, slope=np.ones_like(spread))
+    face.vertex_data.update(Bands().at(spread, face.vertices, atlas.landmarks))
     points = {code: Landmark(code, xyz) for code, xyz in atlas.landmarks.items()}
     wanted = compare(face, true, UPRIGHT, points)
     found = true_samples(face, true, atlas.landmarks)
@@ -202,3 +208,43 @@ def test_blocks_are_brought_to_the_input_grid() -> None:
     assert fields.distance.shape == SPEC.shape
     near = np.abs(fields.skin) < 6
     assert np.median((fields.distance - fields.skin)[near]) == pytest.approx(1.0, abs=0.15)
+
+
+def test_the_spread_is_raised_where_people_miss_farther() -> None:
+    grid = coarse_grid(SPEC.grid)
+    assert grid.shape == tuple(n // 2 for n in SPEC.shape)
+    assert grid.patient_points(np.zeros((1, 3)))[0] == pytest.approx(
+        coarse_points(SPEC)[0, 0, 0].numpy()
+    )
+    random = np.random.default_rng(0)
+    missed = []
+    for _ in range(30):
+        met = random.uniform([0, -110, -80], [60, -70, 60], (4000, 3))
+        sd = np.where(met[:, 0] < 20, 4.0, 1.0)
+        along = (sd * random.normal(size=4000)).astype(np.float32)
+        missed.append(TrueSamples(along, np.full(4000, 2, np.float32), np.ones(4000, int), met))
+    ratio = spread_ratio(missed, grid)
+
+    def at(*place: float) -> float:
+        return float(ratio[tuple(np.round(grid.voxel_points(np.array([place]))[0]).astype(int))])
+
+    assert [at(0, -90, 0), at(-4, -90, 0)] == pytest.approx([2.0, 2.0], rel=0.1)
+    assert at(50, -90, 0) == pytest.approx(0.5, rel=0.1)
+    assert at(-50, -90, 0) == pytest.approx(0.5, rel=0.1), "mirrored too"
+    assert (spread_ratio([], grid) == 1).all()
+
+
+def test_a_networks_spread_field_is_corrected_in_place() -> None:
+    data = people(12, "validation", 6)
+    learner = Noisy(data)
+    correct_spread(data, learner, learner)  # type: ignore[arg-type]
+    field = torch.ones(int(np.prod(SPEC.shape)) // 8, dtype=torch.float16)
+    learner.spread_field = field  # type: ignore[attr-defined]
+    correct_spread(data, learner, learner)  # type: ignore[arg-type]
+    values = field.float().reshape([n // 2 for n in SPEC.shape])
+    near = plain_sample(data.fields(0), SPEC).skin[0, 0].abs() < 4
+    x, y, _ = coarse_points(SPEC).unbind(-1)
+    middle, beside = (values[near & (y < -60) & side].mean() for side in (x.abs() < 12, x > 30))
+    assert middle > 1.1 * beside, "there it misses farther"
+    assert beside > 1.1, "and everywhere farther than it says"
+    assert values.min() >= 0.25

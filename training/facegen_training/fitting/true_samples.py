@@ -45,15 +45,12 @@ class TrueSamples:
         (N,) index into `REGION_NAMES`, of the true sample.
     met
         (N, 3) frame mm, the place that is met.
-    slope
-        (N,) how steeply the predicted field rises there (`face_surface.slope_at`).
     """
 
     along: Floats
     spread: Floats
     code: NDArray[np.int8]
     met: Points
-    slope: Floats
 
 
 def skin_of(field: Floats, grid: Grid) -> Mesh:
@@ -72,7 +69,7 @@ def true_samples(
     Parameters
     ----------
     predicted
-        Skin, frame mm, with vertex data ``spread_mm`` and ``slope``.
+        Skin, frame mm, with vertex data ``spread_mm``.
     true
         True skin, frame mm, where it can be believed.
     landmarks
@@ -88,12 +85,9 @@ def true_samples(
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     along, met = ray_hits(predicted, at, normal, REACH_MM)
     hit = met >= 0
-    spread, slope = (
-        predicted.vertex_data[name][predicted.triangles[met[hit]]].mean(axis=1, dtype=np.float32)
-        for name in ("spread_mm", "slope")
-    )
+    spread = predicted.vertex_data["spread_mm"][predicted.triangles[met[hit]]].mean(axis=1)
     place = at[hit] + along[hit, None] * normal[hit]
-    return TrueSamples(along[hit].astype(np.float32), spread, code[hit], place, slope)
+    return TrueSamples(along[hit].astype(np.float32), spread, code[hit], place)
 
 
 @dataclass(frozen=True)
@@ -129,7 +123,7 @@ class PersonFields:
             return None
         slope = slope_at(self.distance, self.grid, predicted.vertices)
         spread = _sampled(self.spread, self.grid, predicted.vertices) / slope
-        predicted.vertex_data.update(slope=slope, spread_mm=spread)
+        predicted.vertex_data["spread_mm"] = spread
         found = true_samples(predicted, true)
         return found if len(found.along) else None
 
