@@ -19,13 +19,16 @@ from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.volume import Volume
 from facegen_training.cohort.cases import Case
 from facegen_training.cohort.dataset import read_dataset
-from facegen_training.cohort.folds import folded, folds_of
+from facegen_training.cohort.find_scans import Candidate
+from facegen_training.cohort.folds import SHARP_HEADS, folded, folds_of, hash_order
 from facegen_training.evaluation import fold_models, people
+from facegen_training.evaluation.contenders import Contender
 from facegen_training.evaluation.fold_models import Recipe, Source, fold_file, recipes
 from facegen_training.evaluation.kept_faces import kept_faces, read_face
 from facegen_training.evaluation.learning_curve import per_doubling, section
+from facegen_training.evaluation.people import Subject
 from facegen_training.evaluation.report import Study, write_report
-from facegen_training.evaluation.run import Plan, Wishes, run_folds
+from facegen_training.evaluation.run import Plan, Wishes, _jobs, run_folds
 from facegen_training.evaluation.score import mean_face
 
 TINY = """
@@ -182,6 +185,22 @@ def test_a_page_shows_the_pictures_of_tests_run_apart(tmp_path: Path) -> None:
     assert "## Learning curve\n\n`neural` fitted" in text
     assert "(validation/learning_curve.png)" in text
     assert (page.parent / "validation" / "learning_curve.png").read_bytes() == b"a picture"
+
+
+def test_conditions_are_scored_on_some_people_and_always_on_the_sharp_head(tmp_path: Path) -> None:
+    file = Candidate("a", tmp_path, "a", (tmp_path,))
+    names = ["p1", "p2", "p3", SHARP_HEADS[0]]
+    subjects = [Subject(name, name, "made", file, "a") for name in names]
+    compared = {0: (Contender("mean-face", "mean-face"), Contender("neural", "neural"))}
+    wishes = Wishes(tmp_path, tmp_path, tmp_path, conditions=["pose"], condition_people=1)
+    jobs = _jobs(wishes, subjects, dict.fromkeys(names, 0), compared)
+    posed = {
+        job.subject.id: [one.name for condition, one in job.tests if condition == "pose"]
+        for job in jobs
+    }
+    first = hash_order(names[:3])[0]
+    assert posed == {name: ["neural"] if name in (first, names[3]) else [] for name in names}
+    assert all(len(job.tests) - len(posed[job.subject.id]) == 2 for job in jobs)
 
 
 def test_the_slope_of_a_learning_curve_is_per_doubling() -> None:

@@ -68,6 +68,10 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Methods scored under these conditions; with --folds only neural."),
     ] = None,
+    condition_people: Annotated[
+        int | None,
+        typer.Option(help="With --folds: so many people of each fold under these conditions."),
+    ] = None,
     curve: Annotated[
         list[int] | None,
         typer.Option(help="With --folds: a learning curve at so many training people; again."),
@@ -110,6 +114,7 @@ def evaluate(
         methods=None if method is None else [name for name in method if name != "none"],
         conditions=conditions,
         condition_methods=condition_method,
+        condition_people=condition_people,
         people=person,
         workers=workers,
         notes=notes.read_text(encoding="utf-8") if notes else "",

@@ -10,7 +10,7 @@ from pathlib import Path
 from facegen_inference.errors import UserError
 from facegen_inference.methods import METHODS
 from facegen_inference.progress import Progress, part, silent
-from facegen_training.cohort.folds import FOLDS, SHARP_HEADS
+from facegen_training.cohort.folds import FOLDS, SHARP_HEADS, hash_order
 from facegen_training.cohort.pool import cores
 from facegen_training.evaluation.contenders import LEARNED, Contender, contenders, in_order
 from facegen_training.evaluation.floors import measure_floors
@@ -43,8 +43,9 @@ class Wishes:
         Manifest and key file of a prepared cohort.
     methods
         Built-in methods; the usual ones when None.
-    conditions, condition_methods
-        More ways of showing a scan, and the methods scored so.
+    conditions, condition_methods, condition_people
+        More ways of showing a scan, the methods scored so, and on how many people of a fold, the
+        first in hash order; everyone when None.
     people
         Only these; everyone when None.
     workers
@@ -61,6 +62,7 @@ class Wishes:
     methods: Sequence[str] | None = None
     conditions: Sequence[str] = ()
     condition_methods: Sequence[str] | None = None
+    condition_people: int | None = None
     people: Sequence[str] | None = None
     workers: int = 0
     notes: str = ""
@@ -214,5 +216,9 @@ def _jobs(
     jobs = []
     for fold, methods in compared.items():
         mine = [one for one in subjects if of[one.person] == fold]
-        jobs += jobs_for(mine, methods, wishes.conditions, only)
+        order = hash_order({one.person for one in mine if one.person not in SHARP_HEADS})
+        some = {*order[: wishes.condition_people], *SHARP_HEADS}
+        for one in mine:
+            named = wishes.conditions if one.person in some else []
+            jobs += jobs_for([one], methods, named, only)
     return jobs
