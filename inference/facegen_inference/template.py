@@ -167,9 +167,9 @@ def skin_fields(
     grid = model.spec.grid
     spread = np.sqrt(model.spread**2 + _doubt(model, laid) ** 2)
     back, sd = _spread_out(skin, [*(model.skin - skin).T, spread], coarse, grid)
-    points = grid.patient_points(np.indices(grid.shape).reshape(3, -1).T.astype(np.float64))
-    at = grid.voxel_points(points + back.reshape(3, -1).T).T
-    field = map_coordinates(model.mean_field, at, order=1, mode="nearest").reshape(grid.shape)
+    turn = grid.voxel_from_patient[:3, :3]
+    at = np.tensordot(turn, back, 1) + np.indices(grid.shape, sparse=False)
+    field = map_coordinates(model.mean_field, at, order=1, mode="nearest")
     for _ in range(2):
         left = map_coordinates(field, grid.voxel_points(skin).T, order=1, mode="nearest")
         field = field - _spread_out(skin, [left], coarse, grid)[0][0]

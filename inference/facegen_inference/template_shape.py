@@ -73,7 +73,7 @@ class ShapeModel:
         Each point is drawn to the nearest bone that faces its way, wide at first; only what skulls
         do is allowed, so that a missing mandible is not sought in the maxilla.
         """
-        components = np.zeros(len(self.modes))
+        components: Points = np.zeros(len(self.modes))
         rest = self.outer.points + self.outer.basis_at @ self.mean
         each = INDEPENDENT / len(self.outer.points) / MATCH_NOISE_MM**2
         for scale in MATCH_MM:
@@ -82,7 +82,8 @@ class ShapeModel:
             weight = np.repeat(each * match_weights(self.outer, now, there, scale), 3)
             weighted = self._bone_modes * weight
             precision = weighted @ self._bone_modes.T + np.eye(len(self.modes))
-            components = np.linalg.solve(precision, weighted @ (there.points - rest).ravel())
+            drawn = weighted @ (there.points - rest).ravel()
+            components = np.asarray(np.linalg.solve(precision, drawn))
         return components
 
     def register(self, bone: BoneField) -> Registered:
