@@ -37,6 +37,7 @@ from facegen_training.fitting.calibrate import calibrate, fullness
 from facegen_training.fitting.checkpoint import load_checkpoint, newest_checkpoint
 from facegen_training.fitting.familiarity import fit_familiarity
 from facegen_training.fitting.run_folder import config_of_run
+from facegen_training.fitting.spread_map import correct_spread
 from facegen_training.fitting.start import HALF, TRAINING_KEY, digest_of
 from facegen_training.half_precision import store_in_half
 from facegen_training.networks.learner import FaceNetwork, Learner
@@ -179,6 +180,7 @@ def export_run(data: Dataset, run: Path, out: Path, wishes: Wishes | None = None
         raise UserError("The run has no checkpoint yet.", "Run facegen-train fit first.")
     trained = trained_of_run(data, checkpoint)
     trained.network.offset_mm += fullness(data, trained.learner, trained.network)
+    correct_spread(data, trained.learner, trained.network)
     bands = calibrate(data, trained.learner, trained.network, wishes.sharp_mm)
     card = make_card(
         data, trained, wishes.name, wishes.version, wishes.ship, wishes.held_out, wishes.note, bands

@@ -90,7 +90,7 @@ class Learner(Protocol):
         """Return (miss mm, spread mm, near-skin mask), (Z, Y, X) each, for calibration.
 
         The miss is prediction minus truth, by a prediction that never saw this person; None where
-        there is no such prediction.  For the part ``validation`` it is `network`'s own,
-        its ``offset_mm`` included.
+        there is no such prediction.  For the part ``validation`` it is `network`'s own.
+        `network`'s ``offset_mm`` is included for everyone.
         """
         ...

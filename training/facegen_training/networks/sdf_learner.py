@@ -253,7 +253,6 @@ class SdfLearner:
         whole = cast(SkullToFace, network)
         sample = plain_sample(self.data.fields(row), self.data.spec)
         distance, spread = whole.blended(sample.bone, sample.observed)
-        distance = distance + whole.offset_mm
         if part == "train":
             unseen = self.sample.unseen_part(row)
             distance = linear_prediction(unseen, sample.bone, sample.observed)
@@ -261,6 +260,7 @@ class SdfLearner:
                 share = self.config.windowed.share
                 other = torch.from_numpy(self.unseen_windowed[row]).reshape(distance.shape)
                 distance = (1 - share) * distance + share * other
+        distance = distance + whole.offset_mm  # measured on people left out, so theirs too
         face = face_weight(coarse_points(self.data.spec)) > 0.5
         near = (sample.skin.abs() < 3) & (sample.valid > 0) & face
         return (distance - sample.skin)[0, 0], spread[0, 0], near[0, 0]
