@@ -57,7 +57,7 @@ def test_eight_alternatives_differ_and_none_lies_in_the_bone(skull: Skull) -> No
     for variant in variants:
         depth = variant.mesh.vertex_data["thickness_mm"]
         assert np.nanmin(depth) > 0.3, f"{variant.name}: 0 is in the bone"
-        assert np.nanquantile(depth, 0.01) > 0.8 * THINNEST_MM, variant.name
+        assert np.nanquantile(depth, 0.01) > 0.7 * THINNEST_MM, variant.name
 
 
 def test_without_mandible_the_spread_of_chin_and_jaw_line_about_doubles(skull: Skull) -> None:
