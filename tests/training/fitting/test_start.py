@@ -20,10 +20,11 @@ from facegen_inference.network import default_model, open_model
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.provenance import sha256_of
 from facegen_training.cohort.dataset import Dataset, read_dataset
-from facegen_training.export import compare, export, make_card, trained_of_run
+from facegen_training.export import compare, export, export_run, make_card, trained_of_run
 from facegen_training.fitting.calibrate import calibrate
-from facegen_training.fitting.config import Config, config_from_data
+from facegen_training.fitting.config import Config, WindowedConfig, config_from_data
 from facegen_training.fitting.fit import fit
+from facegen_training.fitting.start import resumed_config
 from facegen_training.fitting.training import Aids
 from facegen_training.networks.linear_file import load_linear
 
@@ -129,6 +130,51 @@ def test_the_same_people_keep_their_folds_and_others_get_their_own(
     folds = [load_linear(tmp_path / r / "linear.safetensors").fold_of for r in ("same", "others")]
     assert folds[0].keys() == set(people.rows("train"))
     assert folds[1].keys() == set(others.rows("train"))
+
+
+@pytest.fixture
+def windowed(one_step: Config) -> Config:
+    """Settings with a windowed ridge; the network hardly learns."""
+    ridge = WindowedConfig(share=0.5, windows_mm=(16.0, 40.0), rank=20, ridges=(0.1,))
+    return replace(one_step, windowed=ridge)
+
+
+def test_the_windowed_ridge_of_a_model_file_comes_along(
+    people: Dataset, others: Dataset, windowed: Config, one_step: Config, tmp_path: Path
+) -> None:
+    fit(people, tmp_path / "first", windowed)
+    model = tmp_path / "first.onnx"
+    export_run(people, tmp_path / "first", model)
+    run = tmp_path / "second"
+    fit(others, run, one_step, Aids(start=model))  # its own settings have no ridge
+
+    begun = trained_of_run(others, run / "checkpoint-0000000").network
+    examples = np.stack([data.fields(0)[:2].numpy() for data in (people, others)])
+    assert compare(begun, model, examples).max_mm < 1e-3
+    begun.windowed = None  # type: ignore[attr-defined]
+    assert compare(begun, model, examples).max_mm > 0.5
+    assert resumed_config(run, one_step).windowed == windowed.windowed
+
+
+def test_the_windowed_ridge_of_a_checkpoint_comes_along(
+    people: Dataset, windowed: Config, one_step: Config, tmp_path: Path
+) -> None:
+    first = fit(people, tmp_path / "first", windowed)
+    fit(people, tmp_path / "second", one_step, Aids(start=first))
+    before = trained_of_run(people, first)
+    begun = trained_of_run(people, tmp_path / "second" / "checkpoint-0000000")
+    row = people.rows("train")[0]
+    skull, latent = people.fields(row)[None, :2], torch.zeros(1, before.network.latent_size)
+    with torch.no_grad():
+        for wanted, given in zip(
+            before.network(skull, latent), begun.network(skull, latent), strict=True
+        ):
+            assert torch.equal(given, wanted)
+    # What it says of people it never saw is kept as well: the bands need it.
+    unseen = [one.learner.unseen(row, one.network) for one in (before, begun)]
+    assert unseen[0] is not None
+    assert unseen[1] is not None
+    assert torch.equal(unseen[0][0], unseen[1][0])
 
 
 @pytest.fixture
