@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass, fields
-from functools import cache, cached_property
-from importlib.resources import as_file, files
+from functools import cache, cached_property, lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,11 @@ class TemplateModel:
         first, second = self.about["calibration"]
         return float(first), float(second)
 
+    @property
+    def error_mm(self) -> float:
+        """Mean miss of the skin's depth in the cross-validation that chose the regression."""
+        return float(self.about["error_mm"][f"{self.about['regression']} {self.about['rank']}"])
+
     @cached_property
     def basis(self) -> SmoothBasis:
         """The smooth functions."""
@@ -151,9 +157,15 @@ def write_template(model: TemplateModel, path: Path) -> Path:
     return path
 
 
-@cache
+def shipped_template() -> Path:
+    """Return the template file that ships."""
+    return Path(str(files("facegen_resources") / "template.npz"))
+
+
 def read_template(path: Path | None = None) -> TemplateModel:
     """Read a template file, or the one that ships.
+
+    A file is read once and again only when it has changed.
 
     Raises
     ------
@@ -161,8 +173,21 @@ def read_template(path: Path | None = None) -> TemplateModel:
         When it is missing, damaged, or no template of this version.
     """
     if path is None:
-        with as_file(files("facegen_resources") / "template.npz") as shipped:
-            return _read(shipped)
+        return _shipped()
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return _from_file(path.resolve(), state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _shipped() -> TemplateModel:
+    return _read(shipped_template())
+
+
+@lru_cache(maxsize=8)
+def _from_file(path: Path, _changed_ns: int, _size: int) -> TemplateModel:
     return _read(path)
 
 
@@ -176,17 +201,39 @@ def _read(path: Path) -> TemplateModel:
             arrays = {name: data[name].astype(np.float64) for name in names}
         model = TemplateModel(**arrays, about=about)
         _check_shapes(model)
-        _ = model.spec, model.calibration
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path.name} is not a template file that can be read.",
-            "Make one with facegen-train template, or leave it away to use the one that ships.",
-            reason=error,
-        ) from error
+        _check_about(model)
+    except (
+        OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error
+    ) as error:  # fmt: skip
+        raise _unreadable(path, error) from error
     return model
 
 
+def _unreadable(path: Path, reason: Exception) -> UserError:
+    return UserError(
+        f"{path.name} is not a template file that can be read.",
+        "Make one with facegen-train template, or leave it away to use the one that ships.",
+        reason=reason,
+    )
+
+
+def _check_about(model: TemplateModel) -> None:
+    """Raise ValueError, KeyError or TypeError where what a file says of itself is not usable."""
+    about = model.about
+    if int(about["people"]) < 1 or int(about["rank"]) < 0:
+        raise ValueError("a number of people or a rank that is not possible")
+    if not all(isinstance(about[name], str) for name in ("regression", "manifest_sha256")):
+        raise ValueError("its regression or manifest is no text")
+    if not (np.isfinite(model.calibration).all() and min(model.calibration) > 0):
+        raise ValueError("its bands are not positive")
+    if not np.isfinite(model.error_mm):
+        raise ValueError("its error is no number")
+    _ = model.spec
+
+
 def _check_shapes(model: TemplateModel) -> None:
+    if model.weights.ndim != 2 or not np.isfinite(model.weights).all():
+        raise ValueError("weights are not a table of finite numbers")
     n, m = len(model.bone), len(model.skin)
     r, k = model.weights.shape[1], len(model.shape_modes)
     wanted = {
@@ -207,5 +254,8 @@ def _check_shapes(model: TemplateModel) -> None:
         value = getattr(model, name)
         if value.shape != shape or not np.isfinite(value).all():
             raise ValueError(f"{name} is {value.shape}, not finite numbers of {shape}")
-    if model.skin_field.ndim != 3:
-        raise ValueError("skin_field is not 3-D")
+    field = model.skin_field
+    if field.ndim != 3 or not np.isfinite(field).all() or not field.min() < 0 < field.max():
+        raise ValueError("skin_field holds no skin")
+    if abs(np.linalg.det(model.field_matrix[:3, :3])) < 1e-9:
+        raise ValueError("field_matrix does not say where the voxels lie")

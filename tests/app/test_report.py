@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from facegen_app.casework.fonts import markup, writable
 from facegen_app.casework.report import write_report
 from facegen_app.rendering.png_file import write_png
 from facegen_inference.reconstruct import Request
+from facegen_inference.template import card_of
+from facegen_inference.template_model import read_template, shipped_template
 
 VIEWS = ("frontal", "three-quarter-left", "three-quarter-right", "lateral-left", "lateral-right")
 CASE = CaseData("2026/17", "skull & <b>mandible</b>", "Łucja Żółć", "Institut für Rechtsmedizin")
@@ -122,6 +125,16 @@ def test_a_method_without_model_and_spread_has_a_report_too(report):
     assert "no trained model" in text
     assert "states no spread" in text
     assert "Case number not given" in text
+
+
+def test_a_template_is_named_with_its_file_and_its_error(report):
+    model = read_template()
+    text = text_of(report(model=card_of(model, shipped_template()), method="template"))
+    assert "with the model template 1" in text
+    assert f"{model.about['people']} people" in text
+    assert "was missed by" in text
+    assert sha256(shipped_template().read_bytes()).hexdigest() in text
+    assert "no trained model" not in text
 
 
 def test_letters_that_no_font_has_are_reduced_and_markup_is_text():

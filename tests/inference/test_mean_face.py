@@ -1,3 +1,5 @@
+from hashlib import sha256
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from facegen_inference.progress import silent
 from facegen_inference.reconstruct import Request
 from facegen_inference.skull import Skull
 from facegen_inference.surface import isosurface
+from facegen_inference.template_model import shipped_template
 from facegen_inference.volume import Grid
 
 
@@ -60,6 +63,8 @@ def test_a_method_gives_a_face_over_the_mean_skull(mean_skull, method):
     for n, one in enumerate(face.variants):
         for other in face.variants[n + 1 :]:
             assert rms_between(one.mesh, other.mesh) > 1.5
+    if method == "template":
+        assert face.model["sha256"] == sha256(shipped_template().read_bytes()).hexdigest()
 
 
 def test_build_chooses_the_face_and_sex_has_no_influence(mean_skull):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -38,7 +40,19 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["copy.npz"]
 
 
-@pytest.mark.parametrize("fault", ["cut", "missing", "nan", "shape", "version", "pickled", "none"])
+def test_a_file_is_read_once_and_again_when_it_changed(tmp_path: Path) -> None:
+    path = tmp_path / "fold.npz"
+    first = read_template(write_template(read_template(), path))
+    assert read_template(path) is first
+    changed = replace(first, about={**first.about, "people": 61})
+    assert read_template(write_template(changed, path)).about["people"] == 61
+
+
+FAULTS = ["cut", "spoiled", "missing", "nan", "shape", "weights", "matrix", "no skin"]
+FAULTS += ["version", "about", "bands", "pickled", "none"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_file_that_is_no_template_is_refused(tmp_path: Path, fault: str) -> None:
     path = tmp_path / f"{fault}.npz"
     arrays = shipped_arrays()
@@ -48,6 +62,19 @@ def test_a_file_that_is_no_template_is_refused(tmp_path: Path, fault: str) -> No
         arrays["skin"][3] = np.nan
     elif fault == "shape":
         arrays["depth_modes"] = arrays["depth_modes"][:, :-1]
+    elif fault == "weights":
+        arrays["weights"] = arrays["weights"].ravel()
+    elif fault == "matrix":
+        arrays["field_matrix"] = np.zeros((4, 4))
+    elif fault == "no skin":
+        arrays["skin_field"] = np.abs(arrays["skin_field"])
+    elif fault in ("about", "bands"):
+        about = json.loads(arrays["about"].tobytes())
+        if fault == "about":
+            del about["regression"]
+        else:
+            about["calibration"] = [0.0, 1.0]
+        arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
     elif fault == "version":
         text = arrays["about"].tobytes().replace(b'"version": 1}', b'"version": 9}')
         assert text != arrays["about"].tobytes()
@@ -58,5 +85,8 @@ def test_a_file_that_is_no_template_is_refused(tmp_path: Path, fault: str) -> No
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
     if fault == "cut":
         path.write_bytes(path.read_bytes()[:5000])
+    if fault == "spoiled":
+        whole = path.read_bytes()
+        path.write_bytes(whole[:4000] + bytes(4000) + whole[8000:])
     with pytest.raises(UserError, match="not a template file"):
         read_template(path)

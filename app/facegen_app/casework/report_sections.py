@@ -143,8 +143,9 @@ def method(data: dict[str, Any], pictures: Path) -> list[Flowable]:
     story += [
         text("The model card", SUBHEADING),
         facts(words.card(card)),
-        text("Error on people who were left out of training", SUBHEADING),
     ]
+    if card.get("held_out") or card.get("held_out_note"):
+        story.append(text("Error on people who were left out of training", SUBHEADING))
     if card.get("held_out"):
         head = ["Method", "People", "Mean mm", "Median mm", "P95 mm", "< 2 mm", "< 2.5 mm"]
         widths = [TEXT_WIDTH - 6 * 20 * mm, *[20 * mm] * 6]

@@ -23,14 +23,17 @@ _METHODS = {
         "rest of the skull says what is likely there."
     ),
     "tissue-depth": (
-        "Published mean soft-tissue depths were set at the craniometric landmarks, at right angles "
-        "to the bone, and a smooth face was laid through their ends. Nose, eyes and mouth follow "
-        "published rules of proportion. This is what an examiner does by hand; the shape between "
-        "the pegs is interpolated."
+        "The mean head of many people was carried onto the bone by the craniometric landmarks; "
+        "nose, eyes and mouth follow published rules of proportion where their bone was found. "
+        "Published mean soft-tissue depths were then set as pegs at the landmarks, as an examiner "
+        "does by hand, and the skin was drawn towards their ends: fully where the depth hardly "
+        "differs between people, less where it differs much. Between the pegs the soft tissue is "
+        "that of the mean head."
     ),
     "mean-face": (
-        "The average face of many people was fitted to the bone. It shows what is common to all "
-        "and hardly anything of the person; it is a yardstick for the other methods."
+        "The average face of many people was placed in the skull's Frankfurt frame, its shape "
+        "unchanged but where bone would have stood out of it. It shows what is common to all and "
+        "hardly anything of the person; it is a yardstick for the other methods."
     ),
 }
 _FRAMES = {
