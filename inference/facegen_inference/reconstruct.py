@@ -131,15 +131,26 @@ def check_request(request: Request) -> None:
 
 
 def check_model(request: Request) -> None:
-    """Refuse a model file or device that cannot be used, before any work is done.
+    """Refuse a file or device that the method cannot use, before any work is done.
 
     Raises
     ------
     UserError
-        When the runtime or the device is not there.
+        When the runtime or the device is not there; for a depth table that is not known, or an
+        atlas or template that cannot be read.
     ModelError
         When the model file named is missing, damaged or not a FaceGen model, or none is there.
     """
+    if request.method == "template":
+        from facegen_inference.template_model import read_template
+
+        read_template(request.template)
+    if request.method in ("tissue-depth", "mean-face"):
+        from facegen_inference.atlas import load_atlas
+        from facegen_inference.depth_table import load_depth_table
+
+        load_atlas(request.atlas)
+        load_depth_table(request.depth_table)
     if request.method != "neural":
         return
     from facegen_inference.network import default_model, open_model

@@ -108,10 +108,11 @@ def test_another_request_is_not_done(result, other):
     assert not is_done(result, other)
 
 
-def test_a_model_file_that_changed_is_another_request(made_up, tmp_path):
-    model = tmp_path / "model.onnx"
+@pytest.mark.parametrize("kind", ["model", "template", "atlas"])
+def test_a_model_file_that_changed_is_another_request(made_up, tmp_path, kind):
+    model = tmp_path / "file"
     model.write_bytes(b"first")
-    request = Request(model=model)
+    request = Request(**{kind: model})
     out = tmp_path / "out"
     write_results(out, made_up.prepared, made_up.face, request, wanted=Wanted(pictures=False))
     assert is_done(out, request)

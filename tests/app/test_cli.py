@@ -294,6 +294,18 @@ def test_a_file_that_is_no_model_is_refused_before_the_scan_is_opened(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_file_of_the_wrong_kind_is_refused_before_the_scan_is_opened(tmp_path):
+    model = tmp_path / "file.npz"
+    model.write_bytes(b"no template")
+    given = ("reconstruct", tmp_path / "gone", "--out", tmp_path / "out", "--model", model)
+    done = run(*given, "--method", "template")
+    assert done.exit_code == 2, done.stderr
+    assert "file.npz is not a template" in done.stderr
+    done = run(*given, "--method", "mean-face")
+    assert done.exit_code == 2, done.stderr
+    assert "mean-face uses no model file" in done.stderr
+
+
 def test_models_names_a_damaged_file(tmp_path):
     folder = Path.home() / ".local/share/facegen/models"
     if sys.platform != "linux":

@@ -72,6 +72,8 @@ class Inputs:
 def request_data(request: Request) -> Data:
     """Return what was asked for; two equal ones ask for the same face."""
     model = None if request.model is None else record_file(request.model).as_data()
+    given = {"atlas": request.atlas, "template": request.template}
+    others = {name: record_file(path).as_data() for name, path in given.items() if path is not None}
     return {
         "method": request.method,
         "profile": asdict(request.profile),
@@ -81,6 +83,7 @@ def request_data(request: Request) -> Data:
         "model": model,
         "depth_table": request.depth_table,
         "purpose": request.purpose,
+        **others,
     }
 
 

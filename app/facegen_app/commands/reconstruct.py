@@ -42,7 +42,10 @@ def command(
     units: Annotated[
         Literal["mm", "cm", "m"] | None, typer.Option(help="Units of a mesh file.")
     ] = None,
-    model: Annotated[Path | None, typer.Option(metavar="FILE", help="Model file.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Model file of the method neural or template."),
+    ] = None,
     method: Annotated[
         Literal["neural", "template", "tissue-depth", "mean-face"], typer.Option(help="How.")
     ] = "neural",
@@ -80,13 +83,19 @@ def command(
     from facegen_inference.face import Profile
     from facegen_inference.reconstruct import Request, check_request
 
+    if model is not None and method not in ("neural", "template"):
+        raise UserError(
+            f"The method {method} uses no model file.",
+            "Leave --model out, or choose --method neural or template.",
+        )
     request = Request(
         method=method,
         profile=Profile(sex, age, build),
         variants=variants,
         seed=seed,
         device=device,
-        model=model,
+        model=model if method == "neural" else None,
+        template=model if method == "template" else None,
         depth_table=depth_table,
         purpose=purpose,
     )
