@@ -54,7 +54,7 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_settings_of_the_shipped_model_can_be_read() -> None:
-    path = Path(str(files("facegen_training") / "runs" / "first.toml"))
+    path = Path(str(files("facegen_training") / "runs" / "face.toml"))
     assert read_config(path).name == "facegen-face"
 
 

@@ -49,3 +49,23 @@ def test_behind_the_ears_nothing_is_corrected(coarse_spec: PreprocessSpec) -> No
     y = coarse_points(coarse_spec)[..., 1]
     assert (distance[0, 0][y > 20] == 0).all()
     assert (distance[0, 0][y < -20] > 0).all()
+
+
+def test_a_mirrored_head_gets_the_mirrored_face(coarse_spec: PreprocessSpec) -> None:
+    network = SkullToFace(coarse_spec, NetConfig(8, 2), features=10, rank=2, latents=1)
+    torch.nn.init.normal_(network.correction.last.weight, std=0.1)
+    torch.manual_seed(0)
+    skull = torch.rand(1, 2, *coarse_spec.shape) * 10
+    skull[:, 1] = 1
+    none = torch.zeros(1, 1)
+    with torch.no_grad():
+        distance, spread = network(skull, none)
+        mirrored, its_spread = network(skull.flip(-1), none)
+        lopsided, _ = network.coarse(
+            *(skull[:, n : n + 1, ::2, ::2, ::2] for n in (0, 1)),
+            torch.zeros(1, 1, *network.shape),
+        )
+    assert network.symmetric
+    assert torch.allclose(mirrored.flip(-1), distance, atol=1e-4)
+    assert torch.allclose(its_spread.flip(-1), spread, atol=1e-4)
+    assert (lopsided - lopsided.flip(-1)).abs().max() > 0.01, "the network alone is lopsided"

@@ -41,7 +41,7 @@ def fit(
     from facegen_training.fitting.launch import RankLost
     from facegen_training.fitting.training import Aids
 
-    default = Path(str(files("facegen_training") / "runs" / "first.toml"))
+    default = Path(str(files("facegen_training") / "runs" / "face.toml"))
     settings = read_config(config or default)
     try:
         with run_bar(settings.fit.steps) as say:

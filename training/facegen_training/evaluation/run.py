@@ -105,7 +105,7 @@ class Plan:
         return recipes(methods, [text for text in learn if text != "none"], self.sharp_mm)
 
 
-SHIPPED_RECIPE = "first.toml"
+SHIPPED_RECIPE = "face.toml"
 
 
 def run_part(

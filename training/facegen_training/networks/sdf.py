@@ -176,6 +176,8 @@ class SkullToFace(nn.Module):
         self.shape = tuple(n // POOL for n in spec.shape)
         self.influence_mm = 12.0
         self.offset_mm = 0.0
+        across = 2 * spec.origin_mm[0] + (spec.shape[2] - 1) * spec.spacing_mm
+        self.symmetric = abs(across) < 1e-6  # only then is a mirrored array a mirrored head
         rows_in_front = int((coarse_points(spec)[0, :, 0, 1] < BEHIND_MM).sum())
         self.front = min(max(2 * round(rows_in_front / 2), 4), self.shape[1])
         voxels = int(np.prod(self.shape))
@@ -278,9 +280,25 @@ class SkullToFace(nn.Module):
             self._upsampled(spread).clamp(LEAST_SPREAD_MM, MOST_SPREAD_MM),
         )
 
-    def blended(self, bone: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return distance and spread as `coarse`, averaged with the windowed ridge, if any."""
-        distance, spread = self.coarse(bone, observed, self.linear(bone, observed))
+    def blended(
+        self,
+        bone: Tensor,
+        observed: Tensor,
+        correct: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return distance and spread as `coarse`, as they are used.
+
+        A head and its mirror image are predicted alike: what is said of the one is averaged with
+        what is said of the other.  Then the windowed ridge, if there is one, has its share.
+        """
+        distance, spread = self.coarse(bone, observed, self.linear(bone, observed), correct)
+        if self.symmetric:
+            turned, unseen = bone.flip(-1), observed.flip(-1)
+            other = self.coarse(turned, unseen, self.linear(turned, unseen), correct)
+            distance, spread = (
+                (mine + its.flip(-1)) / 2
+                for mine, its in zip((distance, spread), other, strict=True)
+            )
         if self.windowed is not None:
             share = self.windowed.share
             distance = (1 - share) * distance + share * self.windowed(bone, observed)

@@ -216,12 +216,11 @@ class SdfLearner:
             sample = plain_sample(self.data.fields(row), self.data.spec)
             sample = Sample(*(field.to(weight.device) for field in vars(sample).values()))
             start = fixed.linear(sample.bone, sample.observed)
-            distance, _ = fixed.coarse(sample.bone, sample.observed, start, face)
+            distance, _ = fixed.blended(sample.bone, sample.observed, face)
             fields = {"": distance, "linear_": start}
             if fixed.windowed is not None:
-                share, other = fixed.windowed.share, fixed.windowed(sample.bone, sample.observed)
-                fields |= {"": (1 - share) * distance + share * other}
-                fields |= {"corrected_": distance, "windowed_": other}
+                fields["corrected_"] = fixed.coarse(sample.bone, sample.observed, start, face)[0]
+                fields["windowed_"] = fixed.windowed(sample.bone, sample.observed)
             fields["mean_face_"] = fixed.mean_skin.float().reshape(sample.skin.shape)
             misses.append({k: float(surface_miss(f, sample, weight)) for k, f in fields.items()})
         if not misses:
