@@ -43,7 +43,7 @@ def colours(methods: list[str]) -> dict[str, str]:
     return {m: COLOURS.get(m) or more[m] for m in methods}
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG with a palette of 256 colours, a third of the size."""
     drawn = BytesIO()
     figure.savefig(drawn, dpi=130)
@@ -68,7 +68,7 @@ def people_plot(rows: list[Row], path: Path) -> None:
     axes.set_ylim(bottom=0)
     axes.set_title("People left out of training; dark lines: sharp scans", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def region_plot(rows: list[Row], path: Path) -> None:
@@ -95,7 +95,7 @@ def region_plot(rows: list[Row], path: Path) -> None:
     axes.set_ylabel("mean distance, mm (95 % interval)")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def coverage_plot(rows: list[Row], path: Path) -> bool:
@@ -127,7 +127,7 @@ def coverage_plot(rows: list[Row], path: Path) -> bool:
     axes.set_ylabel("% of the true skin in the band\n(circles: 50 %, squares: 90 %)")
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
     return True
 
 
@@ -171,7 +171,7 @@ def map_plot(rows: list[Row], mean_face: Mesh, path: Path) -> bool:
         ax.set_xlabel("R                                L", fontsize=8)
         ax.spines[:].set_visible(False)
     figure.colorbar(drawn[0], ax=axes[0].tolist(), label="mean error, mm", shrink=0.8)
-    _save(figure, path)
+    save_figure(figure, path)
     return True
 
 
