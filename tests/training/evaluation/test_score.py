@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,17 @@ from facegen_inference.volume import Volume
 from facegen_training.cohort.find_scans import Candidate
 from facegen_training.evaluation.contenders import contenders, shipped_model
 from facegen_training.evaluation.floors import coarsened, measure_floors
+from facegen_training.evaluation.kept_faces import face_file
 from facegen_training.evaluation.people import Subject, people_to_score
 from facegen_training.evaluation.protocol import HEADLINE
 from facegen_training.evaluation.report import Study, write_report
-from facegen_training.evaluation.score import jobs_for, mean_face, score_file, score_jobs
+from facegen_training.evaluation.score import (
+    _face_missing,
+    jobs_for,
+    mean_face,
+    score_file,
+    score_jobs,
+)
 
 
 def subject_of(name: str, path: Path) -> Subject:
@@ -71,6 +79,37 @@ def test_scores_of_another_model_are_not_taken(head: Subject, tmp_path: Path) ->
     model.write_bytes(b"two")
     second = score_file(tmp_path, head, HEADLINE, contenders([], [str(model)])[0])
     assert first != second
+
+
+def test_a_face_that_another_model_left_is_made_anew(head: Subject, tmp_path: Path) -> None:
+    (compared,) = contenders(["mean-face"], [])
+    score = tmp_path / "score.json"
+    score.touch()
+    assert _face_missing(tmp_path, head, compared, score)
+    face = face_file(tmp_path, head.id, compared.name)
+    face.parent.mkdir()
+    face.touch()
+    scored = score.stat().st_mtime_ns
+    os.utime(face, ns=(scored, scored))
+    assert not _face_missing(tmp_path, head, compared, score)
+    os.utime(face, ns=(scored, scored + 10**9))  # scored since, by the same name
+    assert _face_missing(tmp_path, head, compared, score)
+    assert not _face_missing(None, head, compared, score)
+
+
+def test_scores_by_another_mean_head_or_template_are_not_taken(
+    head: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = contenders(["mean-face", "template"], [])
+    before = [score_file(tmp_path, head, HEADLINE, one) for one in shipped]
+    other = tmp_path / "other.npz"
+    other.write_bytes(b"another")
+    monkeypatch.setattr("facegen_training.evaluation.contenders._shipped", lambda name: other)
+    after = [
+        score_file(tmp_path, head, HEADLINE, one)
+        for one in contenders(["mean-face", "template"], [])
+    ]
+    assert all(a != b for a, b in zip(after, before, strict=True))
 
 
 def test_models_get_names_and_replace_the_built_in_one(tmp_path: Path) -> None:

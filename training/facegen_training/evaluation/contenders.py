@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,10 @@ class Contender:
         }
         if self.method == LEARNED:
             depends["model"] = sha256_of(self.model or shipped_model())
-        if self.method in USES_ATLAS and self.atlas is not None:
-            depends["atlas"] = sha256_of(self.atlas)
-        if self.method == TEMPLATE and self.template is not None:
-            depends["template"] = sha256_of(self.template)
+        if self.method in USES_ATLAS:
+            depends["atlas"] = sha256_of(self.atlas or _shipped("atlas.npz"))
+        if self.method == TEMPLATE:
+            depends["template"] = sha256_of(self.template or _shipped("template.npz"))
         return depends
 
     def request(self) -> Request:
@@ -83,6 +84,10 @@ def in_order(names: Sequence[str]) -> list[str]:
     """Return names of methods, simplest first and ``neural`` last."""
     place = {name: n for n, name in enumerate(LADDER)}
     return sorted(names, key=lambda name: (name == LEARNED, place.get(name, len(place))))
+
+
+def _shipped(name: str) -> Path:
+    return Path(str(files("facegen_resources") / name))
 
 
 def shipped_model() -> Path:

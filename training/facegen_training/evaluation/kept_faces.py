@@ -44,10 +44,9 @@ def face_file(faces: Path, scan: str, method: str) -> Path:
 
 
 def keep_face(faces: Path, scan: str, method: str, face: Mesh, own: Prepared) -> Path:
-    """Write a predicted face, and where the head lies; both complete or not at all."""
+    """Write where the head lies, then a predicted face: where there is a face, there is both."""
     path = face_file(faces, scan, method)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_mesh(face, path)
     points = landmarks_in_frame(own.landmarks, own.frame)
     write_json(
         path.parent / FRAME,
@@ -56,6 +55,7 @@ def keep_face(faces: Path, scan: str, method: str, face: Mesh, own: Prepared) ->
             "landmarks": {code: [float(v) for v in point] for code, point in points.items()},
         },
     )
+    write_mesh(face, path)
     return path
 
 

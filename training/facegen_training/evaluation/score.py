@@ -10,9 +10,8 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ from facegen_inference.surface import isosurface, largest_piece
 from facegen_inference.volume import Volume
 from facegen_training.cohort.dataset import write_json
 from facegen_training.cohort.masks import masked, masked_volume, masks_digest
-from facegen_training.cohort.pool import worker_pool
+from facegen_training.cohort.pool import each, worker_pool
 from facegen_training.cohort.redact import without_names
 from facegen_training.evaluation.conditions import Shown, applies, show
 from facegen_training.evaluation.contenders import Contender
@@ -232,7 +231,7 @@ def score_person(job: Job, work: Path, faces: Path | None = None) -> str:
         (condition, one, path)
         for condition, one in job.tests
         if not _scored(path := score_file(work, subject, condition, one))
-        or _face_missing(faces, subject, condition, one)
+        or (condition == HEADLINE and _face_missing(faces, subject, one, path))
     ]
     if not todo:
         return f"{subject.id}: already scored"
@@ -254,13 +253,16 @@ def score_person(job: Job, work: Path, faces: Path | None = None) -> str:
     return f"{subject.id}: " + "; ".join(said)
 
 
-def _face_missing(
-    faces: Path | None, subject: Subject, condition: str, contender: Contender
-) -> bool:
-    """Tell whether a face is wanted that is not kept."""
-    if faces is None or condition != HEADLINE:
+def _face_missing(faces: Path | None, subject: Subject, contender: Contender, score: Path) -> bool:
+    """Tell whether a face is wanted that is not kept, or is one that was scored later.
+
+    A face is kept just before its score is written; one that is newer than the score is of another
+    model of the same name.
+    """
+    if faces is None:
         return False
-    return not face_file(faces, subject.id, contender.name).exists()
+    kept = face_file(faces, subject.id, contender.name)
+    return not kept.exists() or kept.stat().st_mtime_ns > score.stat().st_mtime_ns
 
 
 def score_jobs(
@@ -275,13 +277,15 @@ def score_jobs(
     Raises
     ------
     UserError
-        When the work folder cannot be written.
+        When the system ended a worker.
     """
     work.mkdir(parents=True, exist_ok=True)
+    one = partial(score_person, work=work, faces=faces)
     with worker_pool(workers) as pool:
-        running = [pool.submit(score_person, job, work, faces) for job in jobs]
-        for number, done in enumerate(as_completed(running), start=1):
-            progress(number / len(jobs), done.result())
+        for number, (_, said) in enumerate(each(pool, one, jobs), start=1):
+            if isinstance(said, BaseException):
+                raise said
+            progress(number / len(jobs), said)
     return read_scores(jobs, work)
 
 
