@@ -171,6 +171,16 @@ def test_coverage_is_averaged_over_people_who_have_it(rows: list[Row]) -> None:
     )
 
 
+def test_the_floor_under_a_body_mask_is_the_worst_of_those_whose_skin_level_moved() -> None:
+    floors = {
+        "kept": {"level": -500.0, "mean": 0.9},
+        "on the skin": {"level": -600.0, "mean": 0.42},
+        "inside": {"level": -640.0, "mean": 0.51},
+    }
+    assert tables.masked_floor(floors) == 0.51
+    assert tables.masked_floor({"kept": floors["kept"]}) is None
+
+
 def test_goals_are_judged_by_the_figures_and_missing_ones_left_out(rows: list[Row]) -> None:
     learned = [{**r, "spread_rank": 0.5} for r in tables.chosen(rows, method="neural")]
     weak = [row(f"p{n}", "tissue-depth", 2.0 * (1.0 + n)) for n in range(4)]

@@ -21,7 +21,7 @@ from facegen_inference.scan import Scan
 from facegen_inference.skin import skin_distance, skin_level, skin_surface
 from facegen_inference.volume import AIR_HU, Grid, Volume, resample
 from facegen_training.cohort.dataset import write_json
-from facegen_training.cohort.masks import masked_volume
+from facegen_training.cohort.masks import masked_volume, masks_digest
 from facegen_training.evaluation.people import Subject
 from facegen_training.evaluation.protocol import PROTOCOL
 
@@ -113,27 +113,33 @@ def measure_floors(subjects: Sequence[Subject], work: Path) -> Floors:
             continue  # said among the people that could not be scored
         if volume is None or max(volume.spacing) > SHARP_MM:
             continue
-        key = {"person": subject.id, "protocol": PROTOCOL, "region": region_definition().version}
+        key = {
+            "person": subject.id,
+            "masks": masks_digest(subject.id),
+            "protocol": PROTOCOL,
+            "region": region_definition().version,
+            "kinds": list(KINDS),
+        }
         known = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
         if known.get("key") != key:
-            known = {"key": key, "floors": _floors_of(scan, volume, subject.person)}
+            known = {"key": key, "floors": _floors_of(scan, volume, subject.id)}
             write_json(target, known)
         floors: Floors = known["floors"]
         return floors
     return {}
 
 
-def _floors_of(scan: Scan, volume: Volume, person: str) -> Floors:
+def _floors_of(scan: Scan, volume: Volume, name: str) -> Floors:
     truth = skin_surface(volume)
     prepared = prepare(scan)
     floors = {}
-    hidden = masked_volume(person, prepared.frame)
-    for name, make in KINDS.items():
+    hidden = masked_volume(name, prepared.frame)
+    for kind, make in KINDS.items():
         coarse = make(volume)
         result = compare(
             skin_surface(coarse), truth, prepared.frame, prepared.landmarks, excluded=hidden
         )
-        floors[name] = {
+        floors[kind] = {
             "level": skin_level(coarse),
             "landmarks": result.landmarks,
             "mean": result.closest.mean,

@@ -155,7 +155,8 @@ def _people(study: Study, headline: list[Row]) -> list[str]:
         said.append(
             f"Each fold's networks learned from {_range(fits)} others and were tuned "
             f"and calibrated on {' or '.join(map(str, tuned))} more; mean skin and template are of "
-            "both. The mean bone that tells where a head lies is the shipped one; no skin is in it."
+            "both. The mean head that tells bone from what lies beside it and where a head lies, "
+            "and by which bands grow where bone is missing, is the shipped one."
         )
     return said
 
@@ -266,9 +267,10 @@ def _goals(study: Study, people: list[Row]) -> list[str]:
     lines = goals(people) if study.folds else []
     if not lines:
         return []
+    kind = "coarse" if tables.of_kind(people, coarse=True) else "sharp"
     return [
         "## Against the goals",
-        "Set before anything was measured; of `neural`, on coarse scans.",
+        f"Set before anything was measured; of `neural`, on {kind} scans.",
         goals_table(lines),
     ]
 
@@ -276,11 +278,12 @@ def _goals(study: Study, people: list[Row]) -> list[str]:
 def _floors(study: Study, people: list[Row]) -> list[str]:
     if not study.floors:
         return []
+    known = tables.masked_floor(study.floors)
     return [
         "## Floors",
         "A sharp head coarsened and measured against itself; no score can mean more than this.",
         tables.floor_table(study.floors),
         "Partial volume at the skin was cut away by a body mask (under 10 % of edge voxels below "
-        f"-300 HU) in {tables.masked_people(people)}: their skin is known to about 0.8 mm "
-        "only.",
+        f"-300 HU) in {tables.masked_people(people)}"
+        + ("." if known is None else f": their skin is known to about {known:.1f} mm only."),
     ]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from facegen_inference.face_region import REGION_NAMES
+from facegen_inference.skin import SKIN_LEVEL_HU
 from facegen_training.evaluation.contenders import in_order
 from facegen_training.evaluation.protocol import COARSE_VOXEL_MM, HEADLINE
 
@@ -196,6 +197,12 @@ def floor_table(floors: dict[str, dict[str, Any]]) -> str:
     return table(
         ["voxels", "skin level, HU", "mean, mm", "signed, mm", "P95, mm", *LANDMARKS], body
     )
+
+
+def masked_floor(floors: dict[str, dict[str, Any]]) -> float | None:
+    """Return the worst floor of scans whose body mask moves the skin's level, mm; None of none."""
+    means = [f["mean"] for f in floors.values() if f["level"] < SKIN_LEVEL_HU - 1]
+    return max(means) if means else None
 
 
 def failures(rows: list[Row]) -> str:
