@@ -25,7 +25,7 @@ from facegen_training.evaluation import fold_models, people
 from facegen_training.evaluation.contenders import Contender
 from facegen_training.evaluation.fold_models import Recipe, Source, fold_file, recipes
 from facegen_training.evaluation.kept_faces import kept_faces, read_face
-from facegen_training.evaluation.learning_curve import per_doubling, section
+from facegen_training.evaluation.learning_curve import group_sizes, per_doubling, section
 from facegen_training.evaluation.people import Subject
 from facegen_training.evaluation.report import Study, write_report
 from facegen_training.evaluation.run import Plan, Wishes, _jobs, run_folds
@@ -201,6 +201,10 @@ def test_conditions_are_scored_on_some_people_and_always_on_the_sharp_head(tmp_p
     first = hash_order(names[:3])[0]
     assert posed == {name: ["neural"] if name in (first, names[3]) else [] for name in names}
     assert all(len(job.tests) - len(posed[job.subject.id]) == 2 for job in jobs)
+
+
+def test_no_group_of_a_learning_curve_is_called_larger_than_it_is() -> None:
+    assert group_sizes([40, 10, 10, 61, 90], [62, 61]) == [10, 40]
 
 
 def test_the_slope_of_a_learning_curve_is_per_doubling() -> None:

@@ -49,7 +49,7 @@ def measure_curve(
     recipe
         The network.
     people
-        Numbers of training people; the whole fold is added.
+        Numbers of training people; the whole fold is added, and no number reaches it.
     scored
         Fold → whom to score on it.
     progress
@@ -59,7 +59,7 @@ def measure_curve(
     source = Source(wishes.prepared, wishes.key)
     counts = source.counts()
     points = []
-    groups = [*sorted(set(people)), None]
+    groups = [*group_sizes(people, [counts[fold].get("train", 0) for fold in scored]), None]
     for number, most in enumerate(groups, start=1):
         some = replace(source, most_train=most)
         fitted = fit_folds(some, list(scored), [recipe], wishes.out, wishes.processes)
@@ -87,6 +87,11 @@ def measure_curve(
     write_json(path, {"method": recipe.name, "folds": sorted(scored), "points": points})
     _draw(json.loads(path.read_text(encoding="utf-8")), wishes.work / PICTURE)
     return path
+
+
+def group_sizes(wanted: Sequence[int], there: Sequence[int]) -> list[int]:
+    """Return the numbers of people that are fewer than every fold has to learn from, in order."""
+    return [n for n in sorted(set(wanted)) if n < min(there)]
 
 
 def section(work: Path) -> list[str]:
