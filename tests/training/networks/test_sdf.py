@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from facegen_inference.preprocess import PreprocessSpec
@@ -28,7 +30,7 @@ def test_blocks_to_depth_and_back_are_the_same() -> None:
 def test_the_input_grid_is_pooled_as_in_training(people: Dataset) -> None:
     network = SkullToFace(people.spec, NetConfig(8, 2), features=10, rank=2, latents=1)
     seen: list[torch.Tensor] = []
-    network.coarse = lambda bone, observed, linear: (  # type: ignore[method-assign]
+    network.coarse = lambda bone, observed, linear, correct: (  # type: ignore[method-assign]
         seen.extend((bone, observed)) or (bone, observed)
     )
     fields = people.fields(0).clone()
@@ -52,7 +54,8 @@ def test_behind_the_ears_nothing_is_corrected(coarse_spec: PreprocessSpec) -> No
 
 
 def test_a_mirrored_head_gets_the_mirrored_face(coarse_spec: PreprocessSpec) -> None:
-    network = SkullToFace(coarse_spec, NetConfig(8, 2), features=10, rank=2, latents=1)
+    spec = replace(coarse_spec, origin_mm=(-92.0, *coarse_spec.origin_mm[1:]))
+    network = SkullToFace(spec, NetConfig(8, 2), features=10, rank=2, latents=1)
     torch.nn.init.normal_(network.correction.last.weight, std=0.1)
     torch.manual_seed(0)
     skull = torch.rand(1, 2, *coarse_spec.shape) * 10
