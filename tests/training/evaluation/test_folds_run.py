@@ -107,6 +107,15 @@ def test_everyone_is_scored_by_what_never_saw_them(
     assert "neural" in json.loads(index.read_text(encoding="utf-8"))["files"]["1"]
 
 
+def test_a_name_that_is_in_no_fold_is_said_before_anything_is_fitted(
+    manifest: Path, scanned: Path, tmp_path: Path
+) -> None:
+    wishes = Wishes(scanned, tmp_path / "out", tmp_path, manifest, people=["nobody"])
+    with pytest.raises(UserError, match="nobody is scored in no fold"):
+        run_folds(wishes, Plan(learn=["none"]))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_fold_finds_its_files_again_and_no_other_finds_them(
     manifest: Path, tmp_path: Path
 ) -> None:

@@ -160,6 +160,7 @@ def run_folds(wishes: Wishes, plan: Plan, progress: Progress = silent) -> list[P
     wanted = plan.recipes(methods)
     source = Source(wishes.prepared, wishes.key)
     of, everyone = people_in_folds(wishes.scans, wishes.prepared, wishes.key)
+    subjects = _asked_for(everyone, wishes.people)
     chosen = sorted(set(range(FOLDS) if plan.only is None else plan.only))
     fitting, scoring = part(progress, 0.0, 0.5), part(progress, 0.5, 1.0)
     fitted = fit_folds(source, chosen, wanted, wishes.out, wishes.processes, fitting)
@@ -167,7 +168,6 @@ def run_folds(wishes: Wishes, plan: Plan, progress: Progress = silent) -> list[P
     if plan.fit_only:
         return [index]
     compared = {fold: contenders_of(methods, wanted, fitted[fold]) for fold in chosen}
-    subjects = [one for one in everyone if wishes.people is None or one.id in wishes.people]
     jobs = _jobs(wishes, subjects, of, compared)
     rows = score_jobs(jobs, wishes.work, wishes.out / FACES, wishes.processes, scoring)
     if plan.curve:
@@ -188,6 +188,14 @@ def run_folds(wishes: Wishes, plan: Plan, progress: Progress = silent) -> list[P
         names = [recipe.name for recipe in wanted if recipe.config is not None]
         written += write_held_out(rows, names, wishes.out, FOLDS)
     return written
+
+
+def _asked_for(everyone: Sequence[Subject], names: Sequence[str] | None) -> list[Subject]:
+    """Return the scans named, all when None; refuse a name that no fold scores."""
+    missing = sorted(set(names or ()) - {one.id for one in everyone})
+    if missing:
+        raise UserError(f"{missing[0]} is scored in no fold.", "Check the names.")
+    return [one for one in everyone if names is None or one.id in names]
 
 
 def _curve(
