@@ -63,14 +63,18 @@ def test_cross_validation_takes_the_mean_where_nothing_can_be_told() -> None:
 
 def test_a_person_left_out_has_no_influence_on_what_is_said_of_them() -> None:
     random = np.random.default_rng(4)
-    x, depth = shapes(random, 30), random.normal(size=(30, POINTS))
-    person = np.arange(30)
+    x = shapes(random, 30)
+    depth = x @ random.normal(size=(40, POINTS)) + random.normal(size=(30, POINTS))
+    person = np.repeat(np.arange(15), 2)
     first = cross_validated(x @ x.T, depth, person, np.ones(POINTS))
     changed = depth.copy()
-    changed[3] += 100
+    changed[6:8] += 2
     second = cross_validated(x @ x.T, changed, person, np.ones(POINTS))
-    if first.choice == second.choice:
-        assert np.allclose(second.missed[3] - first.missed[3], 100)
+    assert first.choice == second.choice
+    assert first.choice.kind != "mean"
+    assert np.allclose(second.missed[6:8] - first.missed[6:8], 2)
+    others = person % 5 != 3 % 5  # who were not left out together with them
+    assert np.abs(second.missed - first.missed)[others].max() > 0.01
 
 
 def test_gaps_are_filled_by_what_goes_together() -> None:
