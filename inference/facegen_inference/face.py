@@ -59,6 +59,8 @@ class Face:
         Card of the model file as plain data, or None for a method without one.
     timings
         Step → seconds.
+    warnings
+        The first of the notes, as far as they doubt the face: to be read before it is used.
     """
 
     mesh: Mesh
@@ -68,3 +70,4 @@ class Face:
     device: str = "CPU"
     model: dict[str, object] | None = None
     timings: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()

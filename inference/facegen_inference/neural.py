@@ -89,6 +89,7 @@ def predict_face(
         method="neural",
         variants=tuple(variants),
         notes=familiar.around(_notes(model, request, skull)),
+        warnings=familiar.warnings,
         device=device.label,
         model={
             **model.card.as_data(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -251,17 +252,23 @@ def test_inspect_takes_units_from_the_command_line(monkeypatch):
 
 
 def test_warnings_and_missing_parts_are_printed(made_up, monkeypatch, tmp_path):
+    face = replace(
+        made_up.face, notes=("Unlike anyone.", "By a model."), warnings=("Unlike anyone.",)
+    )
     monkeypatch.setattr(
         "facegen_app.casework.job.run_job",
-        lambda job, progress: Done(job.out, made_up.prepared, made_up.face, {}),
+        lambda job, progress: Done(job.out, made_up.prepared, face, {}),
     )
     done = run("reconstruct", "scan", "--out", tmp_path)
     lines = done.stdout.splitlines()
+    assert "Warning: Unlike anyone." in lines
+    assert "Note: Unlike anyone." not in lines
+    assert "Note: By a model." in lines
     assert "Warning: The gantry tilt of 18.5° was undone." in lines
     assert "Note: Of the skull, absent: left orbit, right orbit." in lines
     assert "Note: The couch was removed." in lines
     data = json.loads(run("reconstruct", "scan", "--out", tmp_path, "--json").stdout)
-    assert data["warnings"] == ["The gantry tilt of 18.5° was undone."]
+    assert data["warnings"] == ["The gantry tilt of 18.5° was undone.", "Unlike anyone."]
     assert data["parts"]["left orbit"] == "absent"
 
 

@@ -7,6 +7,7 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
+from PySide6.QtWidgets import QLabel
 
 from facegen_app.controllers.export import Export
 from facegen_app.controllers.landmarks import Landmarks
@@ -157,3 +158,19 @@ def test_an_error_is_shown_once_and_the_bar_is_cleared(qtbot, window) -> None:
     assert window.show_trouble.call_args.args[0].message == "It cannot be read."
     assert busy == [True, False]
     window.job_bar.show_idle.assert_called_with()
+
+
+def test_what_doubts_a_face_stands_in_the_window_in_full(qtbot) -> None:
+    panel = FacePanel()
+    qtbot.addWidget(panel)
+    doubt = "Unlike the training people: " + 20 * "its face is small for its head; "
+    panel.show_notes((doubt, 60 * "long ", "second", "third", "fourth"), (doubt,))
+    shown = {label.text(): label for label in panel.findChildren(QLabel) if not label.isHidden()}
+    assert shown[doubt].property("kind") == "warning"
+    notes = next(text for text in shown if "second" in text)
+    assert "third" not in notes
+    assert "and 2 more (point here)" in notes
+    assert "fourth" in shown[notes].toolTip()
+    panel.show_notes(())
+    assert shown[doubt].isHidden()
+    assert shown[notes].isHidden()

@@ -120,10 +120,11 @@ def run_and_show(job: Job, *, as_json: bool) -> None:
         return
     say(f"Face written to {job.out / 'face.ply'}.")
     say(f"Method: {done.face.method}, on {done.face.device}.")
-    for sentence in done.prepared.scan.warnings:
+    for sentence in _warnings(done):
         say(f"Warning: {sentence}")
     for sentence in (*missing_parts(done.prepared.skull), *_notes(done)):
-        say(f"Note: {sentence}")
+        if sentence not in done.face.warnings:
+            say(f"Note: {sentence}")
     say("Where the time went:")
     say(times_table(done.timings))
 
@@ -137,6 +138,10 @@ def missing_parts(skull: Skull) -> list[str]:
     return [f"Of the skull, {state}: {', '.join(names)}." for state, names in by_state.items()]
 
 
+def _warnings(done: Done) -> list[str]:
+    return [*done.prepared.scan.warnings, *done.face.warnings]
+
+
 def _notes(done: Done) -> list[str]:
     return [*done.prepared.skull.notes, *done.face.notes]
 
@@ -146,7 +151,7 @@ def _summary(done: Done) -> dict[str, object]:
         "result": str(done.result),
         "method": done.face.method,
         "device": done.face.device,
-        "warnings": list(done.prepared.scan.warnings),
+        "warnings": _warnings(done),
         "parts": {name: str(state) for name, state in done.prepared.skull.parts.items()},
         "notes": _notes(done),
         "timings": done.timings,

@@ -91,7 +91,7 @@ class Reconstruct:
             )
         )
         self._window.face_panel.show_device(text)
-        self._window.face_panel.show_notes(face.notes)
+        self._window.face_panel.show_notes(face.notes, face.warnings)
 
 
 def request_of(choice: Choice) -> Request:

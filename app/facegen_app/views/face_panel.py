@@ -31,6 +31,7 @@ _BUILDS = (
     ("heavy", str(QT_TRANSLATE_NOOP("FacePanel", "Heavy"))),
 )
 
+_SHOWN_NOTES = 2
 _NOTE_LENGTH = 100
 """Characters of a note that the panel shows; the whole is in its tooltip and in the report."""
 
@@ -78,11 +79,14 @@ class FacePanel(Section):
         self._button.setToolTip(self.tr("Predict the face from the bone (Ctrl+R)"))
         self._button.clicked.connect(self.wish)
         self._device = label("", "small", wrap=True)
+        self._warnings = label("", "warning", wrap=True)
         self._notes = label("", "small", wrap=True)
+        self._warnings.hide()
         self._notes.hide()
         self.body.addLayout(form)
         self.body.addWidget(self._button)
         self.body.addWidget(self._device)
+        self.body.addWidget(self._warnings)
         self.body.addWidget(self._notes)
         self.set_ready(False)
 
@@ -110,13 +114,16 @@ class FacePanel(Section):
         self._device.setText(text)
         self._device.setVisible(bool(text))
 
-    def show_notes(self, notes: Sequence[str]) -> None:
-        """Show what is said of the face that was made."""
-        self._notes.setText(
-            "\n".join(shorten(note, _NOTE_LENGTH, placeholder=" …") for note in notes[:2])
-        )
-        self._notes.setToolTip("\n".join(notes))
-        self._notes.setVisible(bool(notes))
+    def show_notes(self, notes: Sequence[str], warnings: Sequence[str] = ()) -> None:
+        """Show what is said of the face that was made; those notes that are warnings in full."""
+        others = [note for note in notes if note not in warnings]
+        shown = [shorten(note, _NOTE_LENGTH, placeholder=" …") for note in others[:_SHOWN_NOTES]]
+        if len(others) > _SHOWN_NOTES:
+            shown.append(self.tr("and %n more (point here)", "", len(others) - _SHOWN_NOTES))
+        for widget, lines in ((self._warnings, warnings), (self._notes, shown)):
+            widget.setText("\n".join(lines))
+            widget.setVisible(bool(lines))
+        self._notes.setToolTip("\n".join(others))
 
 
 def _combo(entries: Sequence[tuple[str, str]], panel: FacePanel, tip: str) -> QComboBox:

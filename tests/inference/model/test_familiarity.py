@@ -350,6 +350,8 @@ def test_the_neural_method_asks_before_it_answers(
     plain, warned = face(Limits(warn_below=0.5)), face(Limits(warn_below=1.5))
     assert len(warned.notes) == len(plain.notes) + 1
     assert "child" in warned.notes[0]  # the first to be read
+    assert warned.warnings == warned.notes[:1]
+    assert plain.warnings == ()
     assert warned.model is not None
     assert warned.model["familiarity"]["size"] == pytest.approx(1.0, abs=0.05)  # type: ignore[index]
     assert face(None).notes[-1] == NOT_MEASURED
