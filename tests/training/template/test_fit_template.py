@@ -19,6 +19,7 @@ from facegen_inference.template_model import TemplateModel, read_template
 from facegen_inference.template_registration import BoneField
 from facegen_training.cohort.dataset import Dataset, Prepared, as_stored
 from facegen_training.template.fit_template import fit_template
+from facegen_training.template.laid_people import _People
 
 SPEC = PreprocessSpec(shape=(51, 42, 39), spacing_mm=5.0)
 FITTED = list(range(11))
@@ -121,15 +122,23 @@ def test_where_bone_is_missing_the_rest_is_followed_and_the_spread_grows(
 
 
 def test_nobody_else_has_influence_and_the_same_people_give_the_same_file(
+    eggs: Dataset, model: TemplateModel, tmp_path: Path
+) -> None:
+    others = tuple(a if row in FITTED else np.zeros_like(a) for row, a in enumerate(eggs.stored))
+    second = fit_template(replace(eggs, stored=others), FITTED, tmp_path / "second.npz")
+    other = read_template(second)
+    assert model.about == other.about
+    assert np.array_equal(model.depth_modes, other.depth_modes)
+    assert np.array_equal(model.shape_modes, other.shape_modes)
+
+
+def test_scans_of_one_person_are_left_out_together_and_are_one_person(
     eggs: Dataset, tmp_path: Path
 ) -> None:
-    first = fit_template(eggs, FITTED[:8], tmp_path / "first.npz")
-    others = tuple(a if row < 8 else np.zeros_like(a) for row, a in enumerate(eggs.stored))
-    second = fit_template(replace(eggs, stored=others), FITTED[:8], tmp_path / "second.npz")
-    one, other = read_template(first), read_template(second)
-    assert one.about == other.about
-    assert np.array_equal(one.depth_modes, other.depth_modes)
-    assert np.array_equal(one.shape_modes, other.shape_modes)
+    twice = replace(eggs, people=tuple(replace(p, person=p.id[:5]) for p in eggs.people))
+    with pytest.raises(UserError, match="2 people are too few"):  # egg_0 and egg_1
+        fit_template(twice, FITTED, tmp_path / "few.npz")
+    assert _People(twice, FITTED).person.tolist() == [0] * 10 + [1]
 
 
 def test_too_few_people_are_refused(eggs: Dataset, tmp_path: Path) -> None:

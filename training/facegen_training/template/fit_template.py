@@ -57,9 +57,10 @@ def fit_template(data: Dataset, rows: list[int], out: Path, progress: Progress =
     UserError
         For fewer than `FEWEST` people, or when their mean has no skull or face.
     """
-    if len(rows) < FEWEST:
+    people = len({data.people[row].whose for row in rows})
+    if people < FEWEST:
         raise UserError(
-            f"{len(rows)} people are too few for a template.", f"Give at least {FEWEST} people."
+            f"{people} people are too few for a template.", f"Give at least {FEWEST} people."
         )
     group = laid(data, rows, part(progress, 0.0, 0.97))
     write_template(model_of(group, data), out)
@@ -71,10 +72,10 @@ def model_of(group: Group, data: Dataset) -> TemplateModel:
     """Return the template of a group, its regression chosen by cross-validation."""
     surfaces = group.surfaces
     outer = group.outer
-    people = len(group.depth) // 2
+    people = len(np.unique(group.person))
     importance = _importance(surfaces)
     kernel = kernel_of(outer, group.coefficients)
-    tried = cross_validated(kernel, group.depth, np.tile(np.arange(people), 2), importance)
+    tried = cross_validated(kernel, group.depth, group.person, importance)
     found = scores_of(outer, group.coefficients)
     full, mean = filled(group.depth)
     shape = shape_model(outer, group.coefficients, found)

@@ -55,6 +55,8 @@ class Group:
         (2 n, R, 3) displacement of each person, then of their mirror images.
     depth
         (2 n, M) mm: where the true skin lies; NaN where not known.
+    person
+        (2 n,) whose scan each row is, numbered from 0.
     """
 
     surfaces: Surfaces
@@ -62,6 +64,7 @@ class Group:
     mean: Fields
     coefficients: NDArray[np.float64]
     depth: NDArray[np.float64]
+    person: NDArray[np.int64]
 
     @property
     def outer(self) -> OuterBone:
@@ -87,6 +90,9 @@ class _People:
         self.grid = data.spec.grid
         self.coarse_grid = coarse_grid(self.grid)
         self.count = len(rows)
+        number: dict[str, int] = {}
+        whose = [number.setdefault(data.people[row].whose, len(number)) for row in rows]
+        self.person = np.array(whose, dtype=np.int64)
         self._data, self._rows = data, rows
 
     def full(self, number: int) -> Fields:
@@ -149,7 +155,7 @@ def _laid(
         depth[number] = true_depth(one, people.grid, carried, surfaces.skin_normals)
         progress(0.6 + 0.4 * (number + 1) / people.count, "depth of skin")
     both = np.concatenate([depth, depth[:, surfaces.skin_mirror]])
-    return Group(surfaces, basis, mean, mirror.both(final), both)
+    return Group(surfaces, basis, mean, mirror.both(final), both, np.tile(people.person, 2))
 
 
 class Mirror:
