@@ -17,7 +17,8 @@ from facegen_training.cohort.dataset import Dataset
 
 FOLDS = 5
 VALIDATION_PEOPLE = 5
-"""People of the next fold who choose the epoch: tuning stays inside a fold's training people."""
+"""People of the next fold whom this fold's networks do not learn from: they are watched while a
+network is trained, and count when its bands are calibrated."""
 SHARP_HEADS = ("visible_human_female",)
 """Held out of every fold; tested with the models of the first."""
 SALT = "facegen-fold-1"

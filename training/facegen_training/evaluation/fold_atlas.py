@@ -21,8 +21,8 @@ from facegen_training.atlas.mean_head import LEAST_SHARE, Array, nearest_known, 
 from facegen_training.cohort.dataset import Dataset
 
 PARTS = ("train", "validation")
-"""Whom a built-in method is fitted on: it has no epoch to choose, so that validation people count
-as well."""
+"""Whom a built-in method is fitted on: nothing of it is calibrated on people who must not be in it,
+so that validation people count as well."""
 
 
 def fitted_rows(data: Dataset) -> list[int]:
@@ -61,7 +61,8 @@ def atlas_of(data: Dataset, shipped: Atlas | None = None) -> Atlas:
     skin = _on(nearest_known(mean.skin, known), grid, shipped.grid)
     sd = _on(nearest_known(spread, known), grid, shipped.grid)
     people = _on(np.where(known, mean.people, 0).astype(np.float32), grid, shipped.grid, 0.0)
-    return replace(shipped, skin=skin, skin_sd=sd, skin_people=people, people=len(rows))
+    counted = len({data.people[row].whose for row in rows})
+    return replace(shipped, skin=skin, skin_sd=sd, skin_people=people, people=counted)
 
 
 def _on(values: Array, grid: Grid, wanted: Grid, outside: float | None = None) -> Array:

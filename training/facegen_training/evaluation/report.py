@@ -153,10 +153,11 @@ def _people(study: Study, headline: list[Row]) -> list[str]:
     ]
     if fits:
         said.append(
-            f"Each fold's networks learned from {_range(fits)} others and were tuned "
-            f"and calibrated on {' or '.join(map(str, tuned))} more; mean skin and template are of "
-            "both. The mean head that tells bone from what lies beside it and where a head lies, "
-            "and by which bands grow where bone is missing, is the shipped one."
+            f"Each fold's networks learned from {_range(fits)} others, and were calibrated on what "
+            f"they say of these when left out and on {' or '.join(map(str, tuned))} more; mean "
+            "skin and template are of both. The mean head that tells bone from what lies beside it "
+            "and where a head lies, and by which bands grow where bone is missing, is the shipped "
+            "one."
         )
     return said
 
