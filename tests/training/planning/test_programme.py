@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,13 @@ def test_a_run_is_planned_from_its_settings(tmp_path: Path) -> None:
     assert plan.passes_a_job == 500 * 4 * 2 * 4
     assert (plan.network, plan.precision, plan.batch, plan.jobs) == ("sdf", "bf16", 4, 20)
     assert plan.data_bytes == pytest.approx(300 * 128 * 104 * 96 * 4 * 2 / 2.65)
+
+
+def test_the_preset_of_the_shipped_model_counts_its_recipe() -> None:
+    recipe = Path(str(files("facegen_training") / "runs" / "face.toml"))
+    run, preset = programme_of_run(recipe, people=80, jobs=1, gpus=1), read_preset("shipped")
+    assert (preset.network, preset.size, preset.precision) == (run.network, run.size, run.precision)
+    assert preset.passes_a_job == run.passes_a_job
 
 
 def test_a_calibration_replaces_the_assumed_rate(
