@@ -16,7 +16,13 @@ from facegen_training.evaluation.memory import (
     nearness,
     remember,
 )
-from facegen_training.evaluation.memory_report import RESULT, passed, section, verdict
+from facegen_training.evaluation.memory_report import (
+    RESULT,
+    chance,
+    conclusion,
+    section,
+    verdict,
+)
 
 FOLDS = {f"person_{n:02d}": n % 2 for n in range(18)}
 
@@ -70,7 +76,8 @@ def test_a_model_that_gives_training_faces_back_fails(true: dict[str, Mesh]) -> 
     result = remember({"copier": others}, true, FOLDS)
     assert verdict(result, ALIGNED)["copier"]["nearer"] == len(FOLDS)
     assert verdict(result, FRAME)["copier"]["nearest_mm"] < 0.01
-    assert not passed(result)
+    assert verdict(result, ALIGNED)["copier"]["chance"] < 0.01
+    assert conclusion(result).startswith("**Generated faces lie nearer")
 
 
 def test_own_faces_and_draws_of_the_shipped_model_are_measured(honest: dict[str, object]) -> None:
@@ -88,5 +95,11 @@ def test_section_says_what_was_found(honest: dict[str, object], tmp_path: Path) 
     text = "\n\n".join(section(tmp_path))
     assert "## Memory" in text
     assert f"| {UNSEEN} | 18 |" in text
-    lies = "**Some generated faces lie**" if not passed(honest) else "No generated face lies"
-    assert lies in text
+    assert conclusion(honest) in text
+
+
+def test_chance_is_that_of_the_lowest_all_being_generated() -> None:
+    unseen = np.array([0.5, 0.6, 0.7])
+    assert chance(np.array([0.6, 0.8]), unseen) == 1.0
+    assert chance(np.array([0.4, 0.8]), unseen) == pytest.approx(2 / 5)
+    assert chance(np.array([0.4, 0.3]), unseen) == pytest.approx(2 / 5 * 1 / 4)

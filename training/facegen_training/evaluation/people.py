@@ -241,3 +241,20 @@ def people_in_folds(
             "Give evaluate the folder that prepare was given.",
         )
     return folds, [found[name] for name in wanted]
+
+
+def everybody_prepared(scans: Path, manifest: Path, key: Path | None = None) -> list[Subject]:
+    """Return every prepared scan, of those too who are only trained on.
+
+    Parameters are those of `people_in_folds`; a scan of the project's cohort that is not there any
+    more is left away.
+
+    Raises
+    ------
+    UserError
+        As `people_in_folds`.
+    """
+    if is_own(manifest):
+        return _own(scans, manifest, lambda person: True, key)
+    prepared = {person.id for person in read_dataset(manifest, key).people}
+    return [_subject(case) for case in find_cases(scans) if case.id in prepared]
