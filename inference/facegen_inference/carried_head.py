@@ -16,6 +16,7 @@ from scipy.interpolate import RBFInterpolator
 from scipy.ndimage import affine_transform, distance_transform_edt, gaussian_filter
 
 from facegen_inference.atlas import Atlas
+from facegen_inference.errors import UserError
 from facegen_inference.frame import Frame
 from facegen_inference.mean_skin import sampled
 from facegen_inference.pegs import FoundPoints
@@ -32,6 +33,9 @@ MOST_SHIFT_MM = 25.0
 NO_BONE_MM = 40.0
 FAR_MM, FADE_MM = 30.0, 15.0
 """Skin farther than this from bone does not follow it; the influence fades over this way before."""
+LEAST_EXTENT_MM = 10.0
+"""Standard deviation that the controls need in every direction: from points of the midline alone
+no deformation to the sides can be told."""
 OTHER_BONE_MM, OTHER_FADE_MM = 8.0, 4.0
 """Bone that lies so differently is not the same bone: on one of the skulls it is missing."""
 EDGE_MM = 20.0
@@ -96,7 +100,7 @@ def carried_skin(
     Parameters
     ----------
     controls
-        At least four that do not lie in a plane.
+        Those whose depth is known spread at least `LEAST_EXTENT_MM` in every direction.
     points
         Landmarks found on bone, to know where the teeth are.
     bone
@@ -107,6 +111,11 @@ def carried_skin(
     Returns
     -------
     (k, j, i) float32 on the atlas's grid, mm, negative inside, about a signed distance.
+
+    Raises
+    ------
+    UserError
+        When the controls lie about in a plane.
 
     Notes
     -----
@@ -122,7 +131,7 @@ def carried_skin(
     skin = sampled(atlas.skin, atlas.grid, there).reshape(atlas.grid.shape)
     mean_bone = sampled(atlas.bone, atlas.grid, there).reshape(atlas.grid.shape)
     differs = bone.distance - mean_bone
-    from_edge = distance_transform_edt(bone.seen, sampling=atlas.grid.spacing)
+    from_edge = _from_edge(bone.seen, atlas)
     weight = (
         np.clip((FAR_MM - np.abs(bone.distance)) / FADE_MM, 0, 1)
         * np.clip((OTHER_BONE_MM - np.abs(differs)) / OTHER_FADE_MM, 0, 1)
@@ -133,6 +142,13 @@ def carried_skin(
     share = gaussian_filter(weight, sigma)
     follow = gaussian_filter(weight * differs, sigma) / (share + LEAST_SHARE)
     return np.asarray(skin + follow, dtype=np.float32)
+
+
+def _from_edge(seen: NDArray[np.bool_], atlas: Atlas) -> NDArray[np.float64]:
+    """Return how far each voxel lies from what was not scanned, (k, j, i) mm."""
+    if seen.all():  # SciPy measures to a place that is none
+        return np.full(seen.shape, np.inf)
+    return np.asarray(distance_transform_edt(seen, sampling=atlas.grid.spacing))
 
 
 def _back(controls: Sequence[Control]) -> RBFInterpolator:
@@ -146,6 +162,7 @@ def _back(controls: Sequence[Control]) -> RBFInterpolator:
 def _with_depth(controls: Sequence[Control]) -> list[Control]:
     """Give the controls whose depth is free the depth that the others have there."""
     firm = [control for control in controls if not control.free_depth]
+    _check_extent(firm)
     free = [control for control in controls if control.free_depth]
     if not free:
         return firm
@@ -154,6 +171,17 @@ def _with_depth(controls: Sequence[Control]) -> list[Control]:
         x, _, z = control.person
         firm.append(replace(control, person=np.array([x, control.mean[1] - there[1], z])))
     return firm
+
+
+def _check_extent(controls: Sequence[Control]) -> None:
+    places = np.array([control.person for control in controls]).reshape(-1, 3)
+    least = np.linalg.svd(places - places.mean(axis=0), compute_uv=False)[-1] if controls else 0.0
+    if len(controls) < 4 or least < LEAST_EXTENT_MM * np.sqrt(len(controls)):
+        raise UserError(
+            "The landmarks found on bone lie about in one plane, as those of the midline do; the "
+            "mean head cannot be laid on them.",
+            "Place landmarks of both sides by hand (--landmarks FILE) or use another method.",
+        )
 
 
 def _away_from_teeth(points: FoundPoints, height: NDArray[np.float64]) -> NDArray[np.float64]:

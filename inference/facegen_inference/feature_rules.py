@@ -110,7 +110,7 @@ def _nose(points: FoundPoints, atlas: Atlas, found: Features) -> None:
     tip, mean_tip = nose_tip(points), mean_skin.nose_tip(atlas)
     if tip is None or mean_tip is None:
         lacking = _missing(("n", "rhi", "ss", "pr", "ans"), points)
-        why = f"no bone was found for {lacking}" if lacking else "its bone is blurred"
+        why = f"no bone was found for {lacking}" if lacking else "its bone is blurred or unusual"
         found.notes.append(f"The tip of the nose follows the mean face: {why}.")
     else:
         found.pegs.append(tip)
@@ -208,10 +208,9 @@ def _eye(
 def _mouth(points: FoundPoints, mean: FoundPoints, atlas: Atlas, found: Features) -> None:
     needed = ("pr", "sC-L", "sC-R")
     if _missing(needed, points) or _missing((*needed, "id"), mean):
-        found.notes.append(
-            "Width and level of the mouth follow the mean face: no bone was found for "
-            f"{_missing(needed, points)}."
-        )
+        lacking = _missing(needed, points)
+        why = f"no bone was found for {lacking}" if lacking else "the mean head lacks its points"
+        found.notes.append(f"Width and level of the mouth follow the mean face: {why}.")
         return
     corners = _corners(points), _corners(mean)
     if any(_too_far(mine - usual) for mine, usual in zip(*corners, strict=True)):

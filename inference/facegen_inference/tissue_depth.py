@@ -68,7 +68,7 @@ def predict_face(
     Raises
     ------
     UserError
-        For an unknown table, or when hardly any landmark was found.
+        For an unknown table, or when hardly any landmark was found, or none beside the midline.
     """
     table = load_depth_table(request.depth_table)
     timings: dict[str, float] = {}

@@ -232,3 +232,38 @@ def test_usable_points_are_in_the_frame(world):
     points = usable_points(landmarks, frame)
     assert np.allclose(points["zy-L"][0], on_egg("zy-L"))
     assert points["zy-L"][1] == 0.9
+
+
+def test_points_of_the_midline_alone_are_refused(world):
+    skull, frame, landmarks, atlas, _ = world
+    middle = {code: mark for code, mark in landmarks.items() if "-" not in code}
+    assert len(middle) > 8
+    bone = bone_on(atlas, skull, frame)
+    points = usable_points(middle, frame)
+    with pytest.raises(UserError, match="one plane"):
+        carried_skin(bone_controls(points, atlas), points, bone, atlas)
+    with pytest.raises(UserError, match="one plane"):
+        carried_skin([], {}, bone, atlas)
+    half = {code: mark for code, mark in landmarks.items() if not code.endswith("-R")}
+    points = usable_points(half, frame)
+    assert np.isfinite(carried_skin(bone_controls(points, atlas), points, bone, atlas)).all()
+
+
+def test_where_all_was_scanned_no_edge_is_near(world):
+    """Bone everywhere, 2 mm off the mean's: the skin follows it everywhere but near an edge."""
+    skull, frame, landmarks, atlas, _ = world
+    flat = replace(atlas, bone=np.full_like(atlas.bone, 2.0))
+    points = {c: p for c, p in usable_points(landmarks, frame).items() if c not in ("ss", "sm")}
+    bone = replace(
+        bone_on(atlas, skull, frame),
+        distance=np.zeros_like(atlas.bone),
+        seen=np.ones(atlas.grid.shape, dtype=bool),
+    )
+    away = bone.seen.copy()
+    away[-1, -1, -1] = False
+    whole, cut = (
+        carried_skin(bone_controls(points, atlas), points, replace(bone, seen=seen), flat)
+        for seen in (bone.seen, away)
+    )
+    assert np.abs(whole - cut)[:20, :20, :20].max() < 1e-4
+    assert np.abs(whole - cut).max() > 0.1
