@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -123,7 +124,7 @@ class Familiarity(_Strict):
         ModelError
             When the packed numbers are not what the grid needs.
         """
-        voxels = int(np.prod(self.shape))
+        voxels = prod(self.shape)
         count = len(self.direction_mm)
         if min(self.shape) < 4 or voxels > 1 << 20:
             raise _damaged("its grid")

@@ -373,6 +373,7 @@ def spoiled(text: str) -> list[str]:
         json.dumps({**data, "packed": "no base 64"}),
         json.dumps({**data, "shape": [3, 3, 3]}),
         json.dumps({**data, "shape": [4000, 4000, 4000]}),
+        json.dumps({**data, "shape": [1 << 32, 1 << 32, 4]}),
         json.dumps({**data, "direction_mm": [1.0]}),
     ]
 
