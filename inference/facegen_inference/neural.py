@@ -13,7 +13,7 @@ from facegen_inference.alternatives import build_latents, builds, drawn_apart
 from facegen_inference.bands import Bands
 from facegen_inference.card import raised_mm
 from facegen_inference.face import Face, Variant
-from facegen_inference.face_surface import face_from_field
+from facegen_inference.face_surface import LEAST_SLOPE, face_from_field
 from facegen_inference.familiarity import check_familiar
 from facegen_inference.frame import Frame
 from facegen_inference.landmarks import Landmarks
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 _ACROSS_MM = 2.0
-_LEAST_SLOPE = 0.3
 _MISSING = (Presence.ABSENT, Presence.NOT_SCANNED)
 
 
@@ -164,7 +163,7 @@ class _Maker:
             for end in np.eye(self.model.latent_size + 1, dtype=np.float32)[:, 1:]
         )
         rise = at(plain, skin.vertices + across) - at(plain, skin.vertices - across)
-        slope = np.clip(rise / np.float32(2 * _ACROSS_MM), _LEAST_SLOPE, 1)
+        slope = np.clip(rise / np.float32(2 * _ACROSS_MM), LEAST_SLOPE, 1)
         moved = [at(plain - other, skin.vertices) / slope for other in others]
         return np.asarray(moved, dtype=np.float32)
 

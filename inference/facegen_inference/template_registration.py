@@ -89,10 +89,10 @@ def _spread_out(points: Points, count: int) -> Points:
     for _ in range(min(count // 2, len(half)) - 1):
         chosen.append(int(np.argmax(nearest)))
         nearest = np.minimum(nearest, ((half - half[chosen[-1]]) ** 2).sum(axis=1))
-    right = half[chosen]
-    right[right[:, 0] < 0.5, 0] = 0.0
-    left = right[right[:, 0] > 0] * [-1.0, 1.0, 1.0]
-    return np.concatenate([right, left])
+    left = half[chosen]
+    left[left[:, 0] < 0.5, 0] = 0.0
+    right = left[left[:, 0] > 0] * [-1.0, 1.0, 1.0]
+    return np.concatenate([left, right])
 
 
 @dataclass(frozen=True)
