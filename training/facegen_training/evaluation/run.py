@@ -13,6 +13,7 @@ from facegen_inference.progress import Progress, part, silent
 from facegen_training.cohort.folds import FOLDS, SHARP_HEADS, hash_order
 from facegen_training.cohort.pool import cores
 from facegen_training.evaluation.contenders import LEARNED, Contender, contenders, in_order
+from facegen_training.evaluation.face_tests import LEAST_SCORED, Material, run_face_tests
 from facegen_training.evaluation.floors import measure_floors
 from facegen_training.evaluation.fold_models import (
     Recipe,
@@ -24,7 +25,12 @@ from facegen_training.evaluation.fold_models import (
 )
 from facegen_training.evaluation.held_out import write_held_out
 from facegen_training.evaluation.learning_curve import measure_curve
-from facegen_training.evaluation.people import Subject, people_in_folds, people_to_score
+from facegen_training.evaluation.people import (
+    Subject,
+    everybody_prepared,
+    people_in_folds,
+    people_to_score,
+)
 from facegen_training.evaluation.report import Study, write_report
 from facegen_training.evaluation.score import Job, jobs_for, mean_face, score_jobs
 
@@ -174,6 +180,7 @@ def run_folds(wishes: Wishes, plan: Plan, progress: Progress = silent) -> list[P
         _curve(wishes, plan, wanted, [(one, of[one.person]) for one in subjects])
     if plan.only is not None:
         return [index]
+    _face_tests(wishes, of, progress)
     study = Study(
         rows=rows,
         floors=measure_floors(subjects, wishes.work),
@@ -196,6 +203,16 @@ def _asked_for(everyone: Sequence[Subject], names: Sequence[str] | None) -> list
     if missing:
         raise UserError(f"{missing[0]} is scored in no fold.", "Check the names.")
     return [one for one in everyone if names is None or one.id in names]
+
+
+def _face_tests(wishes: Wishes, of: dict[str, int], progress: Progress) -> None:
+    """Run the identification and the memory test, where everybody was scored and is enough."""
+    assert wishes.prepared is not None
+    if wishes.people or len(of) < LEAST_SCORED:
+        return
+    everybody = everybody_prepared(wishes.scans, wishes.prepared, wishes.key)
+    material = Material(everybody, of, wishes.out / FACES, wishes.work)
+    run_face_tests(material, wishes.processes, progress)
 
 
 def _curve(
