@@ -7,6 +7,8 @@ that lies too near to one before is drawn again, and farther out when the space 
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,7 +42,7 @@ def build_latents(size: int, calibration: Calibration) -> Latents:
 
 
 def drawn_apart(before: Latents, effects: Floats, count: int, seed: int) -> Latents:
-    """Return further alternatives, each at least `APART_MM` from all others.
+    """Return further alternatives, each at least `APART_MM` from all others where that can be.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def drawn_apart(before: Latents, effects: Floats, count: int, seed: int) -> Late
     Draws are from the model's own distribution, a standard Gaussian, until one lies far enough
     from all before; when `_DRAWS` of them did not, from a wider one.  Where the latent axes
     hardly move the face even the widest finds none: then the farthest draw is taken, so that the
-    number asked for comes back.
+    number asked for comes back; `least_apart_mm` tells.
     """
     size = len(effects)
     gram = (effects @ effects.T / max(effects.shape[1], 1)).astype(np.float64)
@@ -74,6 +76,16 @@ def drawn_apart(before: Latents, effects: Floats, count: int, seed: int) -> Late
         taken.append(place)
         found[f"alternative {number}"] = place.astype(np.float32)
     return found
+
+
+def least_apart_mm(latents: Latents, effects: Floats) -> float:
+    """Return the root mean square distance of the two faces that lie nearest to each other, mm.
+
+    Parameters are those of `drawn_apart`; infinite for fewer than two.
+    """
+    shapes = [latent @ effects for latent in latents.values()]
+    away = [float(np.sqrt(((a - b) ** 2).mean())) for a, b in combinations(shapes, 2)]
+    return min(away, default=float("inf"))
 
 
 def _far_enough(

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from facegen_inference.alternatives import build_latents, builds, drawn_apart
+from facegen_inference.alternatives import (
+    APART_MM,
+    build_latents,
+    builds,
+    drawn_apart,
+    least_apart_mm,
+)
 from facegen_inference.bands import Bands
 from facegen_inference.card import raised_mm
 from facegen_inference.face import Face, Variant
@@ -32,6 +38,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 _ACROSS_MM = 2.0
+_ALIKE = (
+    f"Some alternatives lie less than {APART_MM:g} mm apart: this model knows of hardly any more "
+    "ways in which faces over this bone differ."
+)
 _MISSING = (Presence.ABSENT, Presence.NOT_SCANNED)
 
 
@@ -75,9 +85,12 @@ def predict_face(
     mesh = maker.mesh(latent, part(progress, 0.2, 0.3))
     wanted = dict(list(build_latents(size, calibration).items())[: request.variants])
     more = request.variants - len(wanted) if size else 0
+    notes = _notes(model, request, skull)
     if more > 0:
         effects = maker.effects(mesh, part(progress, 0.3, 0.4))
         wanted |= drawn_apart(wanted, effects, more, request.seed)
+        if least_apart_mm(wanted, effects) < APART_MM:
+            notes = (*notes, _ALIKE)
     variants = []
     for n, (name, latent) in enumerate(wanted.items()):
         low, high = (0.4 + 0.6 * k / len(wanted) for k in (n, n + 1))
@@ -87,7 +100,7 @@ def predict_face(
         mesh=mesh,
         method="neural",
         variants=tuple(variants),
-        notes=familiar.around(_notes(model, request, skull)),
+        notes=familiar.around(notes),
         warnings=familiar.warnings,
         device=device.label,
         model={
@@ -184,6 +197,8 @@ def _notes(model: Model, request: Request, skull: Skull) -> tuple[str, ...]:
             f"The given {' and '.join(unused)} had no influence on the shape: "
             "the training scans carry no such labels."
         )
+    if request.variants and not model.latent_size:
+        notes.append("This model makes no alternatives.")
     missing = [name for name, state in skull.parts.items() if state in _MISSING]
     if missing:
         notes.append(

@@ -5,7 +5,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from facegen_inference.alternatives import APART_MM, build_latents, builds, drawn_apart
+from facegen_inference.alternatives import (
+    APART_MM,
+    build_latents,
+    builds,
+    drawn_apart,
+    least_apart_mm,
+)
 from facegen_inference.card import Calibration
 
 PLAIN = Calibration(factor50=1, factor90=1, people=1, note="")
@@ -31,6 +37,9 @@ def test_eight_alternatives_differ_from_each_other(sizes: tuple[float, ...], see
     more = drawn_apart(first, effects, 5, seed)
     assert list(more) == [f"alternative {n}" for n in range(1, 6)]
     assert apart({**first, **more}, effects) >= APART_MM
+    assert least_apart_mm({**first, **more}, effects) == pytest.approx(
+        apart({**first, **more}, effects), rel=1e-4
+    )
     assert max(float(np.abs(latent).max()) for latent in more.values()) < 7
 
 
@@ -53,7 +62,9 @@ def test_the_seed_decides() -> None:
 
 def test_axes_that_hardly_move_the_face_still_give_what_was_asked_for() -> None:
     effects, first = effects_of(0.01), build_latents(1, PLAIN)
-    assert len(drawn_apart(first, effects, 4, 0)) == 4
+    more = drawn_apart(first, effects, 4, 0)
+    assert len(more) == 4
+    assert least_apart_mm({**first, **more}, effects) < 0.1
 
 
 def test_builds_are_where_the_card_says() -> None:

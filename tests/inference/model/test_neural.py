@@ -159,6 +159,16 @@ def test_the_card_says_where_thin_and_heavy_lie(write_model: Write, card: dict[s
     assert heavy - average == pytest.approx(2.0 * 4, abs=1.5)
 
 
+def test_alternatives_that_are_alike_are_said_to_be(
+    write_model: Write, card: dict[str, Any]
+) -> None:
+    apart = predict(write_model(), variants=4)
+    assert not any("alternatives lie less" in note for note in apart.notes)
+    near = {**card["calibration"], "thin_sd": -0.1, "heavy_sd": 0.1}
+    path = write_model(card=json.dumps({**card, "calibration": near}))
+    assert any("lie less than 1.5 mm apart" in note for note in predict(path, variants=4).notes)
+
+
 def test_cancel_stops_it(write_model: Write) -> None:
     def cancel(fraction: float, step: str) -> None:
         raise Cancelled
