@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from facegen_inference.errors import ModelError
+from facegen_inference.face_region import REGION_NAMES
 
 CARD_KEY = "facegen_card"
 SPEC_KEY = "facegen_spec"
@@ -40,6 +41,14 @@ class RegionBands(_Strict):
     name: str = Field(min_length=1, max_length=40)
     factor50: float = Field(gt=0, lt=10)
     factor90: float = Field(gt=0, lt=10)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        """Refuse a region that the program has not: its factors would go unused."""
+        if name not in REGION_NAMES[1:]:
+            raise ValueError(f"there is no region called {name}")
+        return name
 
 
 TENTH_SD = 1.2816

@@ -104,6 +104,7 @@ def test_bands_by_region_and_builds_are_on_the_card_and_an_old_card_does_without
     assert read_card(card.to_json()) == card
     with pytest.raises(ModelError):
         read_card(json.dumps({**CARD, "calibration": {**calibration, "thin_sd": 0.5}}))
-    wrong = {**calibration, "regions": [{**nose, "factor50": 0}]}
-    with pytest.raises(ModelError):
-        read_card(json.dumps({**CARD, "calibration": wrong}))
+    for change in ({"factor50": 0}, {"name": "ear"}, {"name": "outside"}):
+        wrong = {**calibration, "regions": [{**nose, **change}]}
+        with pytest.raises(ModelError):
+            read_card(json.dumps({**CARD, "calibration": wrong}))
