@@ -325,6 +325,7 @@ def test_models_names_a_damaged_file(tmp_path):
     done = run("models", "--json")
     assert done.exit_code == 2
     rows = {Path(row["path"]).name: row for row in json.loads(done.stdout)["models"]}
+    assert all("training_skulls" in row for row in rows.values() if "error" not in row)
     assert rows["broken.onnx"]["error"]["message"]
     assert "refused" in run("models").stdout
 

@@ -48,12 +48,20 @@ def _row(path: Path, *, verify: bool) -> dict[str, object]:
             "path": str(path),
             "sha256": model.sha256,
             "card": model.card.as_data(),
+            "training_skulls": _skulls(model),
         }
         if verify:
             row["seconds"] = _seconds_on_empty_head(model)
     except ModelError as error:
         return {"path": str(path), "error": error.as_data()}
     return row
+
+
+def _skulls(model: Model) -> dict[str, object] | None:
+    """Return what the file knows of its training people's skulls, but for the skulls."""
+    if model.familiarity is None:
+        return None
+    return model.familiarity.model_dump(mode="json", include={"people", "youngest", "limits"})
 
 
 def _seconds_on_empty_head(model: Model) -> float:
@@ -84,6 +92,11 @@ def _show(row: dict[str, object]) -> None:
             "below_2_5mm_percent")  # fmt: skip
     if card["held_out"]:
         say(table([head, *(tuple(str(line[key]) for key in keys) for line in card["held_out"])]))
+    skulls = row.get("training_skulls")
+    if isinstance(skulls, dict):
+        say(f"  Refuses or warns of skulls unlike those of its {skulls['people']} training people.")
+    else:
+        say("  Does not hold its training people's skulls: cannot tell a strange one.")
     say(f"  {card['intended_use']}")
     if "seconds" in row:
         say(f"  ran on the CPU in {row['seconds']} s")
