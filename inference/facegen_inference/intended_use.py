@@ -13,8 +13,9 @@ LIMITS = (
     "are not predicted. Anything of the kind in a picture made from this mesh was added.",
     "Agreement with a photograph is not evidence of identity. An identification rests on DNA, "
     "dental, medical or fingerprint comparison.",
-    "Missing or damaged bone makes the face above it less certain than the stated spread; the "
-    "tables of this report say what was present.",
+    "Damaged or displaced bone makes the face above it less certain than the stated spread. So "
+    "does missing bone, but for the methods neural and template, which state a wider one there. "
+    "The tables of this report say what was present.",
     "The program is not for living persons and not for scans from which the face was removed "
     "to protect a person, and it does not search photograph galleries.",
 )
