@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cohort_lab import write_nifti
 from face_shapes import face, nearer_the_mean, people
+from scipy.spatial.transform import Rotation
 
 from facegen_inference.closest import ClosestOnSurface
 from facegen_inference.errors import UserError
@@ -17,9 +18,12 @@ from facegen_inference.mesh import Mesh
 from facegen_inference.mesh_files import write_mesh
 from facegen_inference.skin import skin_surface
 from facegen_inference.volume import Volume
+from facegen_training.cohort.cases import find_cases
 from facegen_training.cohort.dataset import write_json
 from facegen_training.cohort.find_scans import Candidate
 from facegen_training.evaluation import decoys, identification_report, memory_report
+from facegen_training.evaluation.face_alignment import Target, aligned_poses, moved
+from facegen_training.evaluation.face_map import MapGrid, map_of, mean_known
 from facegen_training.evaluation.face_tests import (
     TRUE,
     Material,
@@ -32,7 +36,7 @@ from facegen_training.evaluation.face_tests import (
     run_face_tests,
 )
 from facegen_training.evaluation.people import Subject
-from facegen_training.evaluation.score import Person
+from facegen_training.evaluation.score import Person, mean_face
 
 COUNT = 36
 
@@ -78,6 +82,24 @@ def test_true_face_is_cut_out_of_the_scan_in_the_frame(head_3mm: Volume, tmp_pat
     placed = mesh.transformed(own.frame.patient_from_frame)
     assert ClosestOnSurface(skin).query(placed.vertices).distance.max() < 0.01
     assert predicted_region(mesh.vertices).mean() > 0.8
+
+
+def test_a_real_face_is_laid_alike_from_any_pose(shared_ct: Path, tmp_path: Path) -> None:
+    case = find_cases(shared_ct)[0]
+    path = tmp_path / "one.npz"
+    make_faces(Task(subject_of(case.id, case.path), path, None))
+    mesh = _read(path)[TRUE]
+    grid = MapGrid()
+    turned = np.eye(4)
+    turned[:3, :3] = Rotation.from_euler("xyz", [5, -4, 3], degrees=True).as_matrix()
+    turned[:3, 3] = [3, -4, 5]
+    maps = np.stack([map_of(mesh, grid), map_of(mesh.transformed(turned), grid)])
+    assert np.isfinite(maps[0]).sum() > 2500
+    mean = mean_face()
+    target = Target(map_of(mean, grid), grid)
+    first, second = moved(maps, aligned_poses(maps, target), grid)
+    assert mean_known(np.abs(maps[1] - maps[0]), (0, 1)) > 2
+    assert mean_known(np.abs(second - first), (0, 1)) < 0.7
 
 
 def test_predictions_come_back_into_the_frame_and_only_of_folds(material: Material) -> None:
