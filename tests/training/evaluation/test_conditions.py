@@ -18,7 +18,7 @@ from facegen_inference.skull_parts import Presence
 from facegen_inference.volume import AIR_HU, Volume
 from facegen_training.evaluation.conditions import CONDITIONS, Shown, applies, show
 from facegen_training.evaluation.damage import facial_bone_missing, without_mandible
-from facegen_training.evaluation.outer_surface import carved, outer_surface
+from facegen_training.evaluation.outer_surface import carved, made_of
 from facegen_training.evaluation.protocol import HEADLINE
 
 
@@ -105,7 +105,7 @@ def test_only_the_outside_is_left_of_a_surface_scan(own: Prepared, scan: Scan) -
     filled = np.count_nonzero((solid < 0) & (skull.distance > 0)) * step**3 / 1000
     assert 900 < filled < 1700  # ml, most of it the brain's
 
-    made = outer_surface(scan, own)
+    made = made_of(solid, scan, own)
     assert max(moved(Shown(made, np.eye(4)), own)) < 2.5
     assert made.scan.volume is None  # nothing of the scan is left to look at
     gap = cKDTree(skull.mesh.vertices).query(made.skull.mesh.vertices)[0]

@@ -73,10 +73,10 @@ def test_everyone_is_scored_by_what_never_saw_them(
     config = tmp_path / "tiny.toml"
     config.write_text(TINY, encoding="utf-8")
     of = folds_of(p.id for p in read_dataset(manifest).people)
-    one, other = (next(p for p in of if of[p] == fold) for fold in (1, 3))
+    one = next(p for p in of if of[p] == 1)
     wishes = Wishes(
         scanned, tmp_path / "out", tmp_path / "out" / "scores", manifest,
-        methods=["mean-face"], people=[one, other], workers=1,
+        methods=["mean-face"], people=[one], workers=1,
     )  # fmt: skip
     plan = Plan(learn=[f"neural={config}"], only=[1])
     (index,) = run_folds(wishes, plan)
@@ -93,18 +93,21 @@ def test_everyone_is_scored_by_what_never_saw_them(
     assert card.training_population.people == len(data.rows("train"))
 
     faces = kept_faces(tmp_path / "out" / "faces")
-    assert set(faces) == {(one, "mean-face"), (one, "neural")}  # of fold 3 nobody was asked for
+    assert set(faces) == {(one, "mean-face"), (one, "neural")}
     placed = read_face(tmp_path / "out" / "faces", one, "mean-face")
     assert np.abs(placed.vertices.mean(axis=0) - [0, -85, -20]).max() < 40  # in the frame
 
     fitted = model.stat().st_mtime_ns
     written = run_folds(wishes, Plan(learn=["none"]))
     text = next(p for p in written if p.name == "validation.md").read_text(encoding="utf-8")
-    assert "2 people were scored (1, 1 in the folds)" in text
-    assert "| mean-face | 2 |" in text
+    assert "1 people were scored (1 in the folds)" in text
+    assert "| mean-face | 1 |" in text
     assert "## Learning curve" not in text  # it was not measured
     assert model.stat().st_mtime_ns == fitted
-    assert "neural" in json.loads(index.read_text(encoding="utf-8"))["files"]["1"]
+    files = json.loads(index.read_text(encoding="utf-8"))["files"]
+    assert {fold: set(named) for fold, named in files.items()} == {
+        **{str(fold): {"atlas"} for fold in (0, 2, 3, 4)}, "1": {"atlas", "neural"},
+    }  # fmt: skip
 
 
 def test_a_name_that_is_in_no_fold_is_said_before_anything_is_fitted(
@@ -214,6 +217,16 @@ def test_conditions_are_scored_on_some_people_and_always_on_the_sharp_head(tmp_p
 
 def test_no_group_of_a_learning_curve_is_called_larger_than_it_is() -> None:
     assert group_sizes([40, 10, 10, 61, 90], [62, 61]) == [10, 40]
+
+
+def test_everyone_is_scored_by_the_files_of_their_own_fold(tmp_path: Path) -> None:
+    file = Candidate("a", tmp_path, "a", (tmp_path,))
+    subjects = [Subject(name, name, "made", file, "a") for name in ("p1", "p2", "p3")]
+    compared = {k: (Contender("neural", "neural", Path(f"{k}.onnx")),) for k in range(3)}
+    wishes = Wishes(tmp_path, tmp_path, tmp_path)
+    jobs = _jobs(wishes, subjects, {"p1": 2, "p2": 0, "p3": 2}, compared)
+    scored = {job.subject.id: [one.model for _, one in job.tests] for job in jobs}
+    assert scored == {"p1": [Path("2.onnx")], "p2": [Path("0.onnx")], "p3": [Path("2.onnx")]}
 
 
 def test_the_slope_of_a_learning_curve_is_per_doubling() -> None:

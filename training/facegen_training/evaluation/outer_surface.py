@@ -53,8 +53,12 @@ def outer_surface(scan: Scan, own: Prepared) -> Prepared:
     A skull made by `skull_from_mesh` from the closed outer surface; where the scanner looked is
     kept from the CT, which ends somewhere, as a whole skull under a surface scanner does not.
     """
+    return made_of(carved(own), scan, own)
+
+
+def made_of(solid: NDArray[np.float32], scan: Scan, own: Prepared) -> Prepared:
+    """Return the skull of a `carved` one's surface; see `outer_surface`."""
     skull = own.skull
-    solid = carved(own)
     mesh = isosurface(solid, skull.grid.patient_from_voxel, 0.0)
     made = skull_from_mesh(mesh)
     seen = resample(
