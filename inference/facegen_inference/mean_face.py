@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from facegen_inference.atlas import load_atlas
 from facegen_inference.face import Face, Profile, Variant
 from facegen_inference.face_surface import face_from_field
+from facegen_inference.familiarity import GROWN_YEARS
 from facegen_inference.frame import Frame
 from facegen_inference.landmarks import Landmarks
 from facegen_inference.progress import Progress
@@ -53,6 +54,16 @@ def profile_notes(profile: Profile, reason: str) -> list[str]:
     return notes
 
 
+def age_warnings(profile: Profile) -> tuple[str, ...]:
+    """Return a warning where the age given is below that of the people the method is made of."""
+    if profile.age is None or profile.age >= GROWN_YEARS:
+        return ()
+    return (
+        f"The age is given as {profile.age:g} years, but this method is made of adults: depths and "
+        "proportions of a growing face differ. Make it by hand with a table for that age.",
+    )
+
+
 def predict_face(
     skull: Skull, frame: Frame, landmarks: Landmarks, request: Request, progress: Progress
 ) -> Face:
@@ -86,15 +97,18 @@ def predict_face(
                 field, atlas.skin_sd, atlas.grid, skull, frame, landmarks
             )
     progress(1.0, "face ready")
+    warnings = age_warnings(request.profile)
     return Face(
         mesh=meshes.pop(""),
         method="mean-face",
         variants=tuple(Variant(name, mesh) for name, mesh in meshes.items()),
         notes=(
+            *warnings,
             f"Mean of {atlas.people} people in the Frankfurt frame; of the skull only its place "
             "had influence on the shape.",
             *profile_notes(request.profile, "the mean is pooled over people without such labels"),
         ),
         device="CPU",
         timings=timings,
+        warnings=warnings,
     )

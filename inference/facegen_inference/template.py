@@ -22,7 +22,7 @@ from facegen_inference.face import Face, Variant
 from facegen_inference.face_surface import face_from_field
 from facegen_inference.frame import Frame
 from facegen_inference.landmarks import Landmarks
-from facegen_inference.mean_face import BUILD_SD, build_steps, profile_notes
+from facegen_inference.mean_face import BUILD_SD, age_warnings, build_steps, profile_notes
 from facegen_inference.preprocess import preprocess
 from facegen_inference.progress import Progress
 from facegen_inference.provenance import record_file, timed
@@ -116,14 +116,16 @@ def predict_face(
                 distance, spread, grid, skull, frame, landmarks, Bands(model.calibration)
             )
     progress(1.0, "face ready")
+    warnings = age_warnings(request.profile)
     return Face(
         mesh=meshes.pop(""),
         method="template",
         variants=tuple(Variant(name, mesh) for name, mesh in meshes.items()),
-        notes=_notes(model, laid, request),
+        notes=(*warnings, *_notes(model, laid, request)),
         device="CPU",
         model=card_of(model, request.template or shipped_template()),
         timings=timings,
+        warnings=warnings,
     )
 
 

@@ -27,7 +27,7 @@ from facegen_inference.face_surface import face_from_field
 from facegen_inference.feature_rules import features
 from facegen_inference.frame import Frame
 from facegen_inference.landmarks import Landmarks
-from facegen_inference.mean_face import BUILD_SD, build_steps, profile_notes
+from facegen_inference.mean_face import BUILD_SD, age_warnings, build_steps, profile_notes
 from facegen_inference.mean_skin import sampled
 from facegen_inference.pegs import (
     BoneNormals,
@@ -95,14 +95,16 @@ def predict_face(
             field = (skin - steps * spread).astype(np.float32)
             meshes[name] = face_from_field(field, spread, atlas.grid, skull, frame, landmarks)
     progress(1.0, "face ready")
+    warnings = age_warnings(request.profile)
     why = f"the table {table.name} is for {table.sex} sex, {table.age}"
     return Face(
         mesh=meshes.pop(""),
         method="tissue-depth",
         variants=tuple(Variant(name, mesh) for name, mesh in meshes.items()),
-        notes=(*notes, *rules.notes, *profile_notes(request.profile, why)),
+        notes=(*warnings, *notes, *rules.notes, *profile_notes(request.profile, why)),
         device="CPU",
         timings=timings,
+        warnings=warnings,
     )
 
 

@@ -67,6 +67,14 @@ def test_a_method_gives_a_face_over_the_mean_skull(mean_skull, method):
         assert face.model["sha256"] == sha256(shipped_template().read_bytes()).hexdigest()
 
 
+@pytest.mark.parametrize("method", ["mean-face", "tissue-depth", "template"])
+def test_a_childs_age_is_warned_of_by_methods_of_adults(mean_skull, method):
+    child = made(mean_skull, method, variants=0, profile=Profile(age=6))
+    assert "6 years" in child.warnings[0]
+    assert child.notes[: len(child.warnings)] == child.warnings
+    assert made(mean_skull, method, variants=0, profile=Profile(age=18)).warnings == ()
+
+
 def test_build_chooses_the_face_and_sex_has_no_influence(mean_skull):
     plain = made(mean_skull, "mean-face", variants=3)
     heavy = made(
