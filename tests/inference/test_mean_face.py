@@ -1,3 +1,4 @@
+from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
@@ -65,6 +66,35 @@ def test_a_method_gives_a_face_over_the_mean_skull(mean_skull, method):
             assert rms_between(one.mesh, other.mesh) > 1.5
     if method == "template":
         assert face.model["sha256"] == sha256(shipped_template().read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("method", ["tissue-depth", "template"])
+def test_a_cheekbone_swollen_on_the_left_swells_the_left_of_the_face(mean_skull, method):
+    skull, frame, landmarks = mean_skull
+    atlas = load_atlas()
+    cheek = np.array(atlas.landmarks["zy-L"])
+
+    def swelling(points):
+        return 5 * np.exp(-((points - cheek) ** 2).sum(axis=-1) / (2 * 22.0**2))
+
+    at = np.indices(atlas.grid.shape).reshape(3, -1).T.astype(float)
+    more = swelling(atlas.grid.patient_points(at)).reshape(atlas.grid.shape)
+    swollen = replace(skull, distance=(skull.distance - more).astype(np.float32))
+    outward = frame.patient_from_frame[:3, 0]
+    marks = {
+        code: replace(
+            mark,
+            position=tuple(mark.position + swelling(np.array(atlas.landmarks[code])) * outward),
+        )
+        for code, mark in landmarks.items()
+    }
+    plain = made(mean_skull, method, variants=0).mesh
+    face = made((swollen, frame, marks), method, variants=0).mesh
+    moved = ClosestOnSurface(plain).query(face.vertices).distance
+    x, _, z = face.transformed(frame.frame_from_patient).vertices.T
+    level = np.abs(z - cheek[2]) < 20
+    assert moved[level & (x > 55)].mean() > 1.5
+    assert moved[level & (x < -55)].mean() < 0.3
 
 
 @pytest.mark.parametrize("method", ["mean-face", "tissue-depth", "template"])
