@@ -234,6 +234,7 @@ def test_a_gan_goes_on_from_its_own_checkpoint_or_model_file(
     data = tiny.as_data()
     data["network"] = "pix2pix3d"
     data["pix2pix3d"] |= {"ngf": 4, "ndf": 4, "depth": 2}
+    data["windowed"] |= {"share": 0.5}  # of the other network: nothing of it is in the file
     data["fit"] |= {"steps": 2, "tensorboard": False}
     config = config_from_data(data)
     first = fit(people, tmp_path / "first", config)

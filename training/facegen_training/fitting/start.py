@@ -167,7 +167,7 @@ def _of_checkpoint(folder: Path, data: Dataset) -> tuple[Begin, PreprocessSpec]:
     path = folder.parent / LINEAR
     if path.exists() and settings["manifest_sha256"] == data.manifest_sha256:
         linear = load_linear(path)
-        if config.windowed.share:
+        if (folder.parent / WINDOWED).exists():
             windowed = load_windowed(folder.parent / WINDOWED)
     offset = (settings.get("start") or {}).get("offset_mm", 0.0)
     begin = Begin(
@@ -198,12 +198,14 @@ def _of_model(path: Path) -> tuple[Begin, PreprocessSpec]:
         for name, values in arrays.items()
         if values.dtype in (np.float16, np.float32)
     }
-    linear, net = None, NetConfig()
+    linear, windowed, net = None, None, NetConfig()
     windows = config_from_data({"windowed": trained.get("config", {}).get("windowed", {})}).windowed
     if network == "sdf":
         try:
             net = _size(weights)
             linear = _linear(arrays, trained.get("influence_mm", _SDF_INFLUENCE_MM))
+            if windows.share:
+                windowed = read_windowed(arrays, windows.influence_mm)
         except KeyError as error:
             raise UserError(
                 f"{path.name} does not hold the weights of a signed-distance network by name.",
@@ -219,7 +221,7 @@ def _of_model(path: Path) -> tuple[Begin, PreprocessSpec]:
         sources=_sources(model.card),
         weights=weights,
         linear=linear,
-        windowed=read_windowed(arrays, windows.influence_mm) if windows.share else None,
+        windowed=windowed,
         windows=windows,
     )
     return begin, model.spec
