@@ -23,6 +23,7 @@ from facegen_training.cohort.dataset import write_json
 from facegen_training.evaluation.contenders import LEARNED, Contender
 from facegen_training.evaluation.fold_models import Recipe, Source, fit_folds
 from facegen_training.evaluation.people import Subject
+from facegen_training.evaluation.plots import save_figure
 from facegen_training.evaluation.score import jobs_for, score_jobs
 from facegen_training.evaluation.tables import chosen, interval, is_coarse, table
 
@@ -150,5 +151,4 @@ def _draw(data: dict[str, list[dict[str, float]]], path: Path) -> None:
     axes.set_ylabel("mean distance, mm (95 % interval)")
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save_figure(figure, path)
