@@ -33,9 +33,10 @@ MOST_SHIFT_MM = 25.0
 NO_BONE_MM = 40.0
 FAR_MM, FADE_MM = 30.0, 15.0
 """Skin farther than this from bone does not follow it; the influence fades over this way before."""
-LEAST_EXTENT_MM = 10.0
+LEAST_EXTENT_MM = 3.0
 """Standard deviation that the controls need in every direction: from points of the midline alone
-no deformation to the sides can be told."""
+no deformation to the sides can be told.  In 95 people those have at most 1.4 mm, the points before
+the cheekbones alone at least 5.2 mm."""
 OTHER_BONE_MM, OTHER_FADE_MM = 8.0, 4.0
 """Bone that lies so differently is not the same bone: on one of the skulls it is missing."""
 EDGE_MM = 20.0
