@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,18 +115,3 @@ def test_the_file_is_the_network(
     learner: SdfLearner, people: Dataset, check_file: Callable[[Learner, Dataset], None]
 ) -> None:
     check_file(learner, people)
-
-
-def test_a_run_that_starts_from_the_file_has_the_same_part(
-    learner: SdfLearner,
-    people: Dataset,
-    check_file: Callable[[Learner, Dataset], None],
-    tmp_path: Path,
-) -> None:
-    from facegen_training.fitting.start import begin_from, keep_linear
-
-    check_file(learner, people)
-    begin = begin_from(tmp_path / "face.onnx", people)
-    keep_linear(begin, tmp_path)
-    assert begin.windows.share == 0, "the test's file says nothing of its settings"
-    assert not (tmp_path / WINDOWED).exists()

@@ -11,7 +11,6 @@ Operators are those that torch chooses on a CPU, autocast's list of operators in
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -196,8 +195,3 @@ def _without_content(module: nn.Module, dtype: torch.dtype) -> None:
         for name, buffer in part._buffers.items():
             if buffer is not None:
                 part._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
-
-
-def gib(count: float) -> float:
-    """Return bytes as GiB, to two digits."""
-    return math.ceil(count / 2**30 * 100) / 100
