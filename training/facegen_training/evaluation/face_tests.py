@@ -42,6 +42,8 @@ from facegen_training.evaluation.score import Person
 
 TRUE, OF_TRAINED, DRAWS = "true", "shipped model, people it was trained on", "shipped model, draws"
 DRAWN_EACH = 2
+FACES_VERSION = 1
+"""Of how true faces are cut out; raised with every change."""
 LEAST_SCORED = 30
 """People in folds: fewer make neither a gallery's shape model nor a distribution of nearness."""
 
@@ -95,7 +97,8 @@ class Task:
 
 def faces_file(material: Material, subject: Subject, model_digest: str) -> Path:
     """Return where a person's faces lie: another scan, region, mask or model has another place."""
-    about = [subject.stamp(), region_definition().version, masks_digest(subject.id), model_digest]
+    rules = [FACES_VERSION, region_definition().version, masks_digest(subject.id)]
+    about = [subject.stamp(), *rules, model_digest]
     digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
     return material.work / "true_faces" / f"{subject.id}-{digest}.npz"
 
@@ -114,9 +117,9 @@ def make_faces(task: Task) -> str:
         back = own.frame.frame_from_patient
         skin = person.skin.transformed(back)
         points = landmarks_in_frame(own.landmarks, own.frame)
-        inside = predicted_region(skin.vertices, points)
-        inside &= ~masked(skin.vertices, task.subject.id)
-        made = {TRUE: largest_piece(skin.kept(inside))}
+        face = largest_piece(skin.kept(predicted_region(skin.vertices, points)))
+        # Masks may cut a face in two: what is left of it stays.
+        made = {TRUE: face.kept(~masked(face.vertices, task.subject.id))}
         if task.model is not None:
             request = Request(
                 method=LEARNED,
@@ -125,9 +128,9 @@ def make_faces(task: Task) -> str:
                 model=task.model,
                 purpose="validation",
             )
-            face = reconstruct(own, request)
-            made[OF_TRAINED] = face.mesh.transformed(back)
-            for n, variant in enumerate(face.variants, start=1):
+            predicted = reconstruct(own, request)
+            made[OF_TRAINED] = predicted.mesh.transformed(back)
+            for n, variant in enumerate(predicted.variants, start=1):
                 made[f"{DRAWS}{DRAW}{n}"] = variant.mesh.transformed(back)
     buffer = BytesIO()
     points_of = {f"{name}:v": mesh.vertices.astype(np.float32) for name, mesh in made.items()}

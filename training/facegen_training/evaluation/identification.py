@@ -116,7 +116,7 @@ def likeness(space: FaceSpace, asked: Matrix, faces: Matrix) -> NDArray[np.float
 def apart(space: FaceSpace, asked: Matrix, faces: Matrix) -> NDArray[np.float64]:
     """Return the mean absolute difference (N, M) mm of faces (M, P) from those asked about (N, P).
 
-    Over the compared cells that both have; infinite where these are under a third of all.
+    Over the compared cells that both have; infinite where these are under half of all.
     """
     use = space.compared
     theirs = faces[:, use]
@@ -126,7 +126,7 @@ def apart(space: FaceSpace, asked: Matrix, faces: Matrix) -> NDArray[np.float64]
         known = np.isfinite(difference)
         count = known.sum(axis=1)
         total = np.where(known, difference, 0).sum(axis=1)
-        found[n] = np.where(count > use.sum() / 3, total / np.maximum(count, 1), np.inf)
+        found[n] = np.where(count > use.sum() / 2, total / np.maximum(count, 1), np.inf)
     return found
 
 

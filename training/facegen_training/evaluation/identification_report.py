@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
+from facegen_training.evaluation.contenders import in_order
 from facegen_training.evaluation.identification import OTHER, OWN, SIZE
 from facegen_training.evaluation.plots import colours, save_figure
 from facegen_training.evaluation.tables import RESAMPLES, interval, table
@@ -63,7 +64,8 @@ def summary(result: Result) -> dict[str, dict[str, Any]]:
     the gain in the former over the mean face of the same size, on the same people.
     """
     found = {}
-    for method, kinds in result["methods"].items():
+    for method in in_order(list(result["methods"])):
+        kinds = result["methods"][method]
         own, size, other = kinds[OWN], kinds[SIZE], kinds[OTHER]
         if not own:
             continue
@@ -159,7 +161,7 @@ def _check(result: Result) -> list[str]:
 
 def cmc_plot(result: Result, path: Path) -> None:
     """Draw the cumulative match curve: share of people by the share of the gallery looked at."""
-    methods = [method for method, kinds in result["methods"].items() if kinds[OWN]]
+    methods = [m for m in in_order(list(result["methods"])) if result["methods"][m][OWN]]
     colour = colours(methods)
     figure, axes = plt.subplots(figsize=(6.2, 4.2), layout="constrained")
     least = min(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facegen_training.evaluation.contenders import in_order
 from facegen_training.evaluation.memory import (
     ALIGNED,
     COARSE_MM,
@@ -57,7 +59,8 @@ def verdict(result: Result, way: str) -> dict[str, dict[str, float]]:
     """
     usual = _values(result[way][UNSEEN], "ratio")
     found = {}
-    for kind, rows in result[way].items():
+    for kind in _ordered(result[way]):
+        rows = result[way][kind]
         ratio = _values(rows, "ratio")
         own_mm, own_ratio = _values(rows, "own_mm"), _values(rows, "own_ratio")
         found[kind] = {
@@ -71,6 +74,13 @@ def verdict(result: Result, way: str) -> dict[str, dict[str, float]]:
         if len(own_mm):
             found[kind].update(own_mm=float(own_mm.mean()), own_ratio=float(own_ratio.mean()))
     return found
+
+
+def _ordered(kinds: Iterable[str]) -> list[str]:
+    """Return kinds of face: unseen people, then methods, simplest first, each with its control."""
+    methods = in_order(list(dict.fromkeys(kind.split(", ")[0] for kind in kinds)))
+    place = {name: n for n, name in enumerate(methods)}
+    return sorted(kinds, key=lambda kind: (kind != UNSEEN, place[kind.split(", ")[0]], kind))
 
 
 def _values(rows: Rows, key: str) -> Values:
