@@ -243,8 +243,9 @@ class SdfLearner:
     def unseen(self, row: int, network: FaceNetwork) -> tuple[Tensor, Tensor, Tensor] | None:
         """Return miss, spread and near-skin mask of a person on the coarse grid.
 
-        A training person's miss is that of the linear part which never saw the person: the
-        network itself has seen everyone, and is better than the linear part on people it has not.
+        A training person's miss is that of the windowed ridge, or else the linear part, which
+        never saw the person.  The network itself has seen everyone; on people it has not seen it
+        is a little better than the windowed ridge and much better than the linear part.
         """
         part = self.data.people[row].part
         if part not in ("train", "validation"):
@@ -256,9 +257,9 @@ class SdfLearner:
             unseen = self.sample.unseen_part(row)
             distance = linear_prediction(unseen, sample.bone, sample.observed)
             if row in self.unseen_windowed:
-                share = self.config.windowed.share
-                other = torch.from_numpy(self.unseen_windowed[row]).reshape(distance.shape)
-                distance = (1 - share) * distance + share * other
+                distance = torch.from_numpy(self.unseen_windowed[row]).reshape(distance.shape)
+            elif whole.windowed is not None:  # of a run that started from a model
+                distance = whole.windowed(sample.bone, sample.observed)
         distance = distance + whole.offset_mm  # measured on people left out, so theirs too
         face = face_weight(coarse_points(self.data.spec)) > 0.5
         near = (sample.skin.abs() < 3) & (sample.valid > 0) & face
