@@ -110,7 +110,7 @@ def test_a_killed_rank_is_queued_again_and_a_user_error_of_one_rank_is_not(
 
 
 # Both ranks note their start and wait for the other's note: else one might be gone too soon.
-BOTH = 'until [ $(($(cat start-? | wc -l) % 2)) -eq 0 ]; do sleep 0.1; done'
+BOTH = "until [ $(($(cat start-? | wc -l) % 2)) -eq 0 ]; do sleep 0.1; done"
 DIES = f'cd "$1" && date >>start-"$RANK" && {BOTH} && {{do}} && kill -9 $$'
 ADDS = 'n=$(wc -l <start-"$RANK") && mkdir -p checkpoint-000000$n && [ "$n" -lt 3 ]'
 
