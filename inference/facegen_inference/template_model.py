@@ -152,6 +152,7 @@ def write_template(model: TemplateModel, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as file:
+        # Numpy types a flag among the names.
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     temporary.replace(path)
     return path

@@ -82,6 +82,7 @@ def test_a_file_that_is_no_template_is_refused(tmp_path: Path, fault: str) -> No
     elif fault == "pickled":
         arrays["skin"] = np.array([{"not": "numbers"}], dtype=object)
     if fault != "none":
+        # Numpy types a flag among the names.
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
     if fault == "cut":
         path.write_bytes(path.read_bytes()[:5000])

@@ -213,6 +213,7 @@ def test_strange_skulls_are_refused_and_the_way_out_is_named(
     assert "tissue-depth" in caught.value.advice
     assert ("No method fits a child" in caught.value.advice) == (word == "child")
     assert caught.value.values["misfit_mm"] > 0
+    # Plain data, typed as object.
     assert "misfit_mm" in caught.value.as_data()["details"]  # type: ignore[operator]
 
 
@@ -353,6 +354,7 @@ def test_the_neural_method_asks_before_it_answers(
     assert warned.warnings == warned.notes[:1]
     assert plain.warnings == ()
     assert warned.model is not None
+    # Plain data, typed as object.
     assert warned.model["familiarity"]["size"] == pytest.approx(1.0, abs=0.05)  # type: ignore[index]
     assert face(None).notes[-1] == NOT_MEASURED
     with pytest.raises(UnfamiliarSkull, match="child"):

@@ -226,7 +226,7 @@ def test_two_series_of_one_folder_or_archive_are_two_scans(
 def _prepare(cohort: Path, tmp_path: Path, **wishes: object) -> None:
     """Prepare with a key still to be made; a refusal must leave nothing."""
     out, place = tmp_path / "out", tmp_path / "k" / "lab.key"
-    asked = Wishes(**wishes)  # type: ignore[arg-type]
+    asked = Wishes(**wishes)  # type: ignore[arg-type]  # wishes of several kinds
     try:
         prepare_cohort(cohort, out, lambda: read_or_make_key(place, out), asked)
     finally:

@@ -62,6 +62,7 @@ def scanned(
     """Everyone has the same head for a scan; the manifest is taken for the project's."""
     scan = write_nifti(head_3mm, tmp_path / "scans" / "head.nii.gz")
     cases = [Case(p.id, scan, p.source, "test") for p in read_dataset(manifest).people]
+    # One line, given to two modules.
     found: Callable[[Path], list[Case]] = lambda folder: cases  # noqa: E731
     monkeypatch.setattr(people, "find_cases", found)
     return scan.parent

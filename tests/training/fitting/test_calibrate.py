@@ -86,6 +86,7 @@ class Noisy:
 def found() -> Calibration:
     known = people(PEOPLE, "validation", 1)
     learner = Noisy(known)
+    # A double for learner and network.
     return calibrate(known, learner, learner)  # type: ignore[arg-type]
 
 
@@ -93,6 +94,7 @@ def coverage(data: Dataset, learner: Noisy, compared: list[Bands]) -> np.ndarray
     """Return (bands, 4): mean over people of the shares within both bands, face and nose."""
     shares = []
     for row in range(len(data.people)):
+        # A double for learner and network.
         fields = unseen_fields(data, learner, learner, row)  # type: ignore[arg-type]
         assert fields is not None
         samples = fields.samples()
@@ -132,7 +134,7 @@ def test_no_one_unseen_is_said() -> None:
     known = people(2, "train", 1)
     blind = Noisy(known, blind=True)
     with pytest.raises(UserError, match="seen everyone"):
-        calibrate(known, blind, blind)  # type: ignore[arg-type]
+        calibrate(known, blind, blind)  # type: ignore[arg-type]  # a double for learner and network
 
 
 def test_a_pooled_quantile_covers_new_people_and_people_weigh_the_same() -> None:
@@ -203,6 +205,7 @@ def test_blocks_are_brought_to_the_input_grid() -> None:
             return miss, miss, miss > 0
 
     blocks = Blocks(data)
+    # A double for learner and network.
     fields = unseen_fields(data, blocks, blocks, 0)  # type: ignore[arg-type]
     assert fields is not None
     assert fields.distance.shape == SPEC.shape
@@ -237,11 +240,14 @@ def test_the_spread_is_raised_where_people_miss_farther() -> None:
 def test_a_networks_spread_field_is_corrected_in_place() -> None:
     data = people(5, "validation", 6)
     learner = Noisy(data)
+    # A double for learner and network.
     correct_spread(data, learner, learner)  # type: ignore[arg-type]
     assert not hasattr(learner, "spread_field"), "a network without such a field is left alone"
     field = torch.full([int(np.prod(SPEC.shape)) // 8], 2.0, dtype=torch.float16)
-    learner.spread_field = field  # type: ignore[attr-defined]
+    learner.spread_field = field  # type: ignore[attr-defined]  # a double for learner and network
+    # A double for learner and network.
     correct_spread(data, learner, learner)  # type: ignore[arg-type]
+    # A double for learner and network.
     found = [unseen_fields(data, learner, learner, row) for row in range(5)]  # type: ignore[arg-type]
     missed = [samples for one in found if one is not None and (samples := one.samples())]
     assert len(missed) == 5

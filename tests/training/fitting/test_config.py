@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from facegen_training.fitting.config import (
     FitConfig,
     config_from_data,
     read_config,
+    shipped_recipe,
 )
 from facegen_training.fitting.loader import worker_count
 
@@ -54,8 +54,7 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_settings_of_the_shipped_model_can_be_read() -> None:
-    path = Path(str(files("facegen_training") / "runs" / "face.toml"))
-    assert read_config(path).name == "facegen-face"
+    assert read_config(shipped_recipe()).name == "facegen-face"
 
 
 def test_every_setting_of_the_machine_is_one_of_the_fit() -> None:

@@ -134,7 +134,7 @@ def test_few_people_make_no_space(data: Dataset) -> None:
 
 def values(random: np.random.Generator, **given: float) -> Values:
     found: Values = {"size": float(random.normal(1, 0.03)), "misfit_mm": 0.8}
-    return found | given  # type: ignore[return-value]
+    return found | given  # type: ignore[return-value]  # numpy types | of masks as any
 
 
 def test_limits_lie_outside_all_but_a_few_and_refusal_farther() -> None:

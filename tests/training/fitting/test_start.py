@@ -151,7 +151,7 @@ def test_the_windowed_ridge_of_a_model_file_comes_along(
     begun = trained_of_run(others, run / "checkpoint-0000000").network
     examples = np.stack([data.fields(0)[:2].numpy() for data in (people, others)])
     assert compare(begun, model, examples).max_mm < 1e-3
-    begun.windowed = None  # type: ignore[attr-defined]
+    begun.windowed = None  # type: ignore[attr-defined]  # the protocol knows no ridge
     assert compare(begun, model, examples).max_mm > 0.5
     assert resumed_config(run, one_step).windowed == windowed.windowed
 

@@ -30,6 +30,7 @@ def test_blocks_to_depth_and_back_are_the_same() -> None:
 def test_the_input_grid_is_pooled_as_in_training(people: Dataset) -> None:
     network = SkullToFace(people.spec, NetConfig(8, 2), features=10, rank=2, latents=1)
     seen: list[torch.Tensor] = []
+    # Looked into.
     network.coarse = lambda bone, observed, linear, correct: (  # type: ignore[method-assign]
         seen.extend((bone, observed)) or (bone, observed)
     )

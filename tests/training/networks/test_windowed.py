@@ -84,7 +84,7 @@ def test_the_graph_predicts_what_the_fit_does(learner: SdfLearner, people: Datas
     part = learner.fixed.windowed
     assert part is not None
     copies = mirrored(people)
-    grid = coarse_grid(people, learner.config)
+    grid = coarse_grid(people)
     weak = fit_windowed(copies, grid, replace(SETTINGS, ridges=(1e-4,), rank=30))
     row = people.rows("train")[0]
     sample = plain_sample(people.fields(row), people.spec)

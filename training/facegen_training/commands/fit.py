@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -36,13 +35,12 @@ def fit(
 
     from facegen_training.cohort.dataset import read_dataset
     from facegen_training.commands.console import run_bar
-    from facegen_training.fitting.config import read_config
+    from facegen_training.fitting.config import read_config, shipped_recipe
     from facegen_training.fitting.fit import fit as train
     from facegen_training.fitting.launch import RankLost
     from facegen_training.fitting.training import Aids
 
-    default = Path(str(files("facegen_training") / "runs" / "face.toml"))
-    settings = read_config(config or default)
+    settings = read_config(config or shipped_recipe())
     try:
         with run_bar(settings.fit.steps) as say:
             folder = train(read_dataset(manifest), run, settings, Aids(say, stop, start))

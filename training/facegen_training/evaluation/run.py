@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from facegen_inference.errors import UserError
@@ -33,6 +32,7 @@ from facegen_training.evaluation.people import (
 )
 from facegen_training.evaluation.report import Study, write_report
 from facegen_training.evaluation.score import Job, jobs_for, mean_face, score_jobs
+from facegen_training.fitting.config import shipped_recipe
 
 FACES = "faces"
 
@@ -106,12 +106,9 @@ class Plan:
 
     def recipes(self, methods: Sequence[str]) -> list[Recipe]:
         """Return what is to be fitted; see `facegen_training.evaluation.fold_models.recipes`."""
-        shipped = files("facegen_training") / "runs" / SHIPPED_RECIPE
+        shipped = shipped_recipe()
         learn = self.learn if self.learn is not None else [f"{LEARNED}={shipped}"]
         return recipes(methods, [text for text in learn if text != "none"], self.sharp_mm)
-
-
-SHIPPED_RECIPE = "face.toml"
 
 
 def run_part(

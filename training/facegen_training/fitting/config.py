@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -252,6 +253,11 @@ class Config:
 def _choose(where: str, given: str, known: tuple[str, ...]) -> None:
     if given not in known:
         raise UserError(f"The setting {where} cannot be {given!r}.", f"Known: {', '.join(known)}.")
+
+
+def shipped_recipe() -> Path:
+    """Return the settings that the shipped model was made with."""
+    return Path(str(files("facegen_training") / "runs" / "face.toml"))
 
 
 def read_config(path: Path) -> Config:

@@ -132,8 +132,8 @@ def fit_linear(
     near_mm
         The ridge is chosen by the miss where the true value is within this of 0.
     """
-    mean_bone = _mean(copies.bone, copies.observed)
-    mean_skin = _mean(copies.skin, copies.valid)
+    mean_bone = mean_where(copies.bone, copies.observed)
+    mean_skin = mean_where(copies.skin, copies.valid)
     looked_at = copies.observed.mean(axis=0) > 0.05
     features = np.flatnonzero((np.abs(mean_bone) < config.feature_band_mm) & looked_at)
     x = features_of(copies.bone, copies.observed, mean_bone, features, config.influence_mm)
@@ -174,7 +174,7 @@ def fit_linear(
     )
 
 
-def _mean(values: Array, where: Array) -> Array:
+def mean_where(values: Array, where: Array) -> Array:
     """Return the mean over rows where `where` is 1; the far value 30 mm where no row is."""
     count = where.sum(axis=0)
     total = (values * where).sum(axis=0)

@@ -140,6 +140,12 @@ def _to_space(x: Tensor) -> Tensor:
     return x.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(n, c // 8, 2 * z, 2 * y, 2 * w)
 
 
+def rows_in_front(spec: PreprocessSpec) -> int:
+    """Return how many rows of the coarse grid, from the front, are corrected; even."""
+    y = coarse_points(spec)[0, :, 0, 1]
+    return min(max(2 * round(int((y < BEHIND_MM).sum()) / 2), 4), len(y))
+
+
 class SkullToFace(nn.Module):
     """From bone to the signed distance of the skin and its spread.
 
@@ -178,8 +184,7 @@ class SkullToFace(nn.Module):
         self.offset_mm = 0.0
         across = 2 * spec.origin_mm[0] + (spec.shape[2] - 1) * spec.spacing_mm
         self.symmetric = abs(across) < 1e-6  # only then is a mirrored array a mirrored head
-        rows_in_front = int((coarse_points(spec)[0, :, 0, 1] < BEHIND_MM).sum())
-        self.front = min(max(2 * round(rows_in_front / 2), 4), self.shape[1])
+        self.front = rows_in_front(spec)
         voxels = int(np.prod(self.shape))
         half = torch.float16
         self.register_buffer("mean_bone", torch.zeros(voxels, dtype=half))

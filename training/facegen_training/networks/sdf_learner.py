@@ -38,7 +38,7 @@ from facegen_training.fitting.losses import (
 from facegen_training.networks.learner import Batch, FaceNetwork, Networks
 from facegen_training.networks.linear import Copies, LinearFit, LinearPart, fit_linear
 from facegen_training.networks.linear_file import LINEAR, load_linear, save_linear
-from facegen_training.networks.sdf import SkullToFace, linear_prediction
+from facegen_training.networks.sdf import SkullToFace, linear_prediction, rows_in_front
 from facegen_training.networks.windowed import BLOCK, Coarse, fit_windowed
 from facegen_training.networks.windowed_part import (
     WINDOWED,
@@ -57,7 +57,7 @@ def build(data: Dataset, config: Config, run: Path) -> SdfLearner:
         weight = face_weight(coarse_points(data.spec)).reshape(-1).numpy()
         save_linear(path, fit_linear(linear_copies(data, config), weight, config.linear))
     if config.windowed.share and not (run / WINDOWED).exists():
-        grid = coarse_grid(data, config)
+        grid = coarse_grid(data)
         save_windowed(run / WINDOWED, fit_windowed(mirrored(data), grid, config.windowed))
     return SdfLearner(data, config, path)
 
@@ -73,11 +73,10 @@ def build_network(data: Dataset, linear: LinearFit, config: Config) -> SkullToFa
     return network
 
 
-def coarse_grid(data: Dataset, config: Config) -> Coarse:
+def coarse_grid(data: Dataset) -> Coarse:
     """Return the coarse grid with the rows that the network predicts."""
     z, y, x = (n // POOL for n in data.spec.shape)
-    front = SkullToFace(data.spec, config.net, 1, 1, 1).front
-    return Coarse((z, y, x), front, POOL * data.spec.spacing_mm)
+    return Coarse((z, y, x), rows_in_front(data.spec), POOL * data.spec.spacing_mm)
 
 
 def mirrored(data: Dataset) -> Copies:
@@ -180,7 +179,7 @@ class SdfLearner:
         if path.exists():
             fit = load_windowed(path)
             self.unseen_windowed = fit.unseen
-            grid = coarse_grid(data, config)
+            grid = coarse_grid(data)
             widths = tuple(w / (BLOCK * grid.spacing_mm) for w in config.windowed.windows_mm)
             self.fixed.windowed = WindowedPart(fit, grid.shape, widths, config.windowed.share)
         self.weight = face_weight(coarse_points(data.spec))

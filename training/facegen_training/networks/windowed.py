@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facegen_training.fitting.config import WindowedConfig
-from facegen_training.networks.linear import FILL_SWEEPS, Copies, influence
+from facegen_training.networks.linear import FILL_SWEEPS, Copies, influence, mean_where
 
 Array = NDArray[np.float32]
 Shape = tuple[int, int, int]
@@ -54,7 +54,8 @@ class WindowedFit:
     write
         (P, r, 8): from windowed components to the skin's change at a block's voxels.
     unseen
-        Person → (V,), the prediction fitted without that person.
+        Person → (V,), the prediction whose weights were fitted without that person; means and
+        components are everyone's.  Mean skin where that person's skin is not known.
     ridge, error_mm
         Strength chosen, and strength → mean absolute miss near the skin of people left out, mm.
     """
@@ -125,8 +126,8 @@ def fit_windowed(copies: Copies, grid: Coarse, config: WindowedConfig) -> Window
     """
     shape, rows = grid.shape, grid.front // BLOCK
     seen = copies.observed
-    mean_bone = _mean(copies.bone, seen)
-    mean_skin = _mean(copies.skin, copies.valid)
+    mean_bone = mean_where(copies.bone, seen)
+    mean_skin = mean_where(copies.skin, copies.valid)
     looked_at = ((np.abs(mean_bone) < config.feature_band_mm) & (seen.mean(axis=0) > 0.05)).astype(
         np.float32
     )
@@ -164,13 +165,6 @@ def fit_windowed(copies: Copies, grid: Coarse, config: WindowedConfig) -> Window
         mean_bone, mean_skin, looked_at, config.influence_mm, components, places,
         loudness, write, unseen, ridge, errors,
     )  # fmt: skip
-
-
-def _mean(values: Array, where: Array) -> Array:
-    """Return the mean over rows where `where` is 1; the far value 30 mm where no row is."""
-    count = where.sum(axis=0)
-    total = (values * where).sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), 30.0).astype(np.float32)
 
 
 def _first_of_each(person: NDArray[np.int64]) -> NDArray[np.int64]:
