@@ -137,7 +137,7 @@ def carried_skin(
         np.clip((FAR_MM - np.abs(bone.distance)) / FADE_MM, 0, 1)
         * np.clip((OTHER_BONE_MM - np.abs(differs)) / OTHER_FADE_MM, 0, 1)
         * np.clip(from_edge / EDGE_MM, 0, 1)
-        * _away_from_teeth(points, here[:, 2].reshape(atlas.grid.shape))
+        * away_from_teeth(points, here[:, 2].reshape(atlas.grid.shape))
     )
     sigma = SMOOTH_MM / atlas.grid.spacing
     share = gaussian_filter(weight, sigma)
@@ -185,7 +185,7 @@ def _check_extent(controls: Sequence[Control]) -> None:
         )
 
 
-def _away_from_teeth(points: FoundPoints, height: NDArray[np.float64]) -> NDArray[np.float64]:
+def away_from_teeth(points: FoundPoints, height: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return 0 at the level of the teeth and 1 away from them; 1 where that level is not known."""
     if not {"ss", "sm"} <= points.keys():
         return np.ones_like(height)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import grey_dilation, map_coordinates
 
 from facegen_inference.bands import FACTOR50, FACTOR90, Bands
+from facegen_inference.carried_head import away_from_teeth
 from facegen_inference.errors import UserError
 from facegen_inference.face_region import landmarks_in_frame, predicted_region
 from facegen_inference.frame import Frame
 from facegen_inference.landmarks import Landmarks
 from facegen_inference.mesh import Mesh
+from facegen_inference.pegs import usable_points
 from facegen_inference.skull import Skull
 from facegen_inference.surface import isosurface, largest_piece, smooth
 from facegen_inference.volume import Grid, resample
@@ -38,6 +40,12 @@ DEEPEST_MM = 60.0
 LEAST_SLOPE = 0.3
 """A field flatter than this says nothing more of the spread along the normal."""
 SMOOTHING = 8
+STRETCH_MM = 16.0
+"""Radius of curvature of skin stretched over an edge of bone: a choice, gentler than most edges of
+a face."""
+NEAR_BONE_MM = 6.0
+"""Bone farther away than this does not lift the skin."""
+_LIFTED = 7
 _FAR_MM = 40.0
 _INWARD_MM = 12.0
 
@@ -75,7 +83,7 @@ def face_from_field(
     UserError
         When the field leaves no face in the predicted region.
     """
-    field = outside_bone(distance, grid, skull, frame)
+    field = outside_bone(distance, grid, skull, frame, landmarks)
     head = smooth(largest_piece(isosurface(field, grid.patient_from_voxel, 0.0)), SMOOTHING)
     points = landmarks_in_frame(landmarks, frame)
     keep = predicted_region(head.vertices, points)
@@ -126,17 +134,36 @@ def slope_at(
 
 
 def outside_bone(
-    distance: NDArray[np.float32], grid: Grid, skull: Skull, frame: Frame
+    distance: NDArray[np.float32], grid: Grid, skull: Skull, frame: Frame, landmarks: Landmarks
 ) -> NDArray[np.float32]:
     """Return the field with the skin pushed out to `THINNEST_MM` over bone where it lay under.
 
     Parameters are those of `face_from_field`; the result is (k, j, i) float32 mm.
+
+    Notes
+    -----
+    The skin around is lifted too, by a parabola (grey dilation): over a thin edge that stands out
+    it stretches as skin does and has no welt.  At the level of the teeth nothing lifts it: lips and
+    cheeks lie so deep over bone that what stands out of them is a streak of metal or a bridge.
     """
     source = skull.grid.patient_from_voxel
     bone = resample(skull.distance, source, grid, _FAR_MM, frame.patient_from_frame)
     seen = resample(skull.observed, source, grid, 0.0, frame.patient_from_frame)
     bone[seen < 0.99] = _FAR_MM
-    return np.asarray(np.minimum(distance, bone - np.float32(THINNEST_MM)), dtype=np.float32)
+    lift = np.maximum(distance - (bone - np.float32(THINNEST_MM)), 0)
+    lift[bone > NEAR_BONE_MM] = 0
+    slices = np.arange(float(grid.shape[0]))[:, None] * [1, 0, 0]
+    trusted = away_from_teeth(usable_points(landmarks, frame), grid.patient_points(slices)[:, 2])
+    lift *= trusted[:, None, None].astype(np.float32)
+    if not lift.any():
+        return distance
+    reach = np.arange(-_LIFTED, _LIFTED + 1) * grid.spacing.min()
+    slope = np.float32(-(reach**2) / (2 * STRETCH_MM))
+    for axis in range(3):
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        lift = grey_dilation(lift, structure=slope.reshape(shape), mode="nearest")
+    return np.asarray(distance - lift, dtype=np.float32)
 
 
 def thickness(mesh: Mesh, skull: Skull) -> NDArray[np.float32]:

@@ -97,12 +97,15 @@ class Trained:
         What the run was started with; see `facegen_training.fitting.run_folder`.
     familiarity
         What the file is to hold of the training people's skulls, or None.
+    left_out
+        How many of the prepared people it has not learned from.
     """
 
     learner: Learner
     network: FaceNetwork
     settings: dict[str, Any]
     familiarity: Familiarity | None = None
+    left_out: int | None = None
 
     def notes(self) -> dict[str, Any]:
         """Return what the file says of its training, for whoever goes on from it."""
@@ -113,6 +116,7 @@ class Trained:
             "offset_mm": self.network.offset_mm,
             "influence_mm": getattr(self.network, "influence_mm", None),
             "start": self.settings.get("start"),
+            "left_out": self.left_out,
         }
 
 
@@ -187,7 +191,8 @@ def export_run(data: Dataset, run: Path, out: Path, wishes: Wishes | None = None
     )
     rows = [*data.rows("validation"), *data.rows("train")][:2]
     examples = np.stack([data.fields(row)[:2].numpy() for row in rows])
-    trained = replace(trained, familiarity=fit_familiarity(data))
+    left_out = len(data.people) - len(data.rows("train"))
+    trained = replace(trained, familiarity=fit_familiarity(data), left_out=left_out)
     return export(trained, card, examples, out, wishes.half)
 
 

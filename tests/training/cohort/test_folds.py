@@ -73,3 +73,17 @@ def test_too_few_people_and_no_such_fold(people: Dataset) -> None:
         folds.folded(few, 0)
     with pytest.raises(UserError, match="no fold 5"):
         folds.folded(people, 5)
+
+
+def test_the_model_that_ships_learns_from_all_but_the_sharp_heads(
+    people: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharp = people.people[3].whose
+    monkeypatch.setattr(folds, "SHARP_HEADS", (sharp,))
+    every = folds.everyone(people)
+    assert [p.id for p in every.people] == [p.id for p in people.people if p.whose != sharp]
+    assert {p.part for p in every.people} == {"train"}
+    assert folds.people_of_run(people, every.manifest_sha256).people == every.people
+    assert folds.people_of_run(people, people.manifest_sha256) is people
+    with pytest.raises(UserError, match="other people"):
+        folds.people_of_run(people, "0" * 64)

@@ -142,3 +142,48 @@ def folded(data: Dataset, fold: int) -> Dataset:
         stored=tuple(data.stored[n] for n in kept),
         manifest_sha256=hashlib.sha256(about.encode()).hexdigest(),
     )
+
+
+def everyone(data: Dataset) -> Dataset:
+    """Return prepared people with nobody left out, for the model that ships.
+
+    Everyone is in the part ``train`` but the sharp heads, who are left away.  What is said of such
+    a model is what its recipe reached in folds; what it is calibrated on are the predictions that
+    its linear part and its windowed ridge make of people left out of them.
+
+    Returns
+    -------
+    The same arrays; the manifest's hash says so, so that no other run can be taken for it.
+    """
+    kept = [n for n, person in enumerate(data.people) if person.whose not in SHARP_HEADS]
+    about = json.dumps([data.manifest_sha256, "everyone"])
+    return replace(
+        data,
+        people=tuple(replace(data.people[n], part="train") for n in kept),
+        stored=tuple(data.stored[n] for n in kept),
+        manifest_sha256=hashlib.sha256(about.encode()).hexdigest(),
+    )
+
+
+def people_of_run(data: Dataset, digest: str) -> Dataset:
+    """Return prepared people as a run had them: with their own parts, or `everyone`.
+
+    Parameters
+    ----------
+    data
+        As prepared.
+    digest
+        ``manifest_sha256`` of the run.
+
+    Raises
+    ------
+    UserError
+        When the run learned from other people.
+    """
+    for one in (data, everyone(data)):
+        if one.manifest_sha256 == digest:
+            return one
+    raise UserError(
+        "The run learned from other people than this manifest lists.",
+        "Give the manifest that fit was given.",
+    )

@@ -28,7 +28,10 @@ def evaluate(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Model file to score, FILE or NAME=FILE; again for more."),
+        typer.Option(
+            help="Model file to score, FILE or NAME=FILE; again for more.  With --folds one that "
+            "was trained on everyone: the memory test alone looks at it."
+        ),
     ] = None,
     method: Annotated[
         list[str] | None,
@@ -121,7 +124,10 @@ def evaluate(
     )
     with progress_bar("scoring") as progress:
         if folds:
-            plan = Plan(learn, only_fold, fit_only, sharp_mm, curve or [], curve_fold or [0])
+            remembers = Path(model[0]) if model else None
+            plan = Plan(
+                learn, only_fold, fit_only, sharp_mm, curve or [], curve_fold or [0], remembers
+            )
             written = run_folds(wishes, plan, progress)
         else:
             written = run_part(wishes, part, model or [], progress)

@@ -32,11 +32,16 @@ def export(
     (with --half: more than 0.05 mm anywhere).
     """
     from facegen_training.cohort.dataset import read_dataset
+    from facegen_training.cohort.folds import people_of_run
     from facegen_training.export import Wishes, export_run, read_held_out
+    from facegen_training.fitting.run_folder import read_run
 
     table, note = read_held_out(held_out)
     wishes = Wishes(name, model_version, table, note, sharp_mm, ship, half)
-    parity = export_run(read_dataset(manifest), run, out, wishes)
+    data, settings = read_dataset(manifest), read_run(run)
+    if settings is not None:  # else export_run says that there is no run
+        data = people_of_run(data, settings["manifest_sha256"])
+    parity = export_run(data, run, out, wishes)
     typer.echo(
         f"{out}: differs from the network by {parity.relative:.1e}, at most {parity.max_mm:.1e} mm"
     )

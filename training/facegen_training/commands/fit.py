@@ -18,6 +18,14 @@ def fit(
         Path | None,
         typer.Option(help="Model file (.onnx) or checkpoint folder to begin from (fine-tuning)."),
     ] = None,
+    learn_from_all: Annotated[
+        bool,
+        typer.Option(
+            "--everyone",
+            help="Leave nobody out, whatever their part: for the model that ships, when its "
+            "recipe has been scored in folds.",
+        ),
+    ] = False,
     time_limit: Annotated[
         float | None, typer.Option(help="Minutes after which to stop with a checkpoint.")
     ] = None,
@@ -34,6 +42,7 @@ def fit(
     import sys
 
     from facegen_training.cohort.dataset import read_dataset
+    from facegen_training.cohort.folds import everyone
     from facegen_training.commands.console import run_bar
     from facegen_training.fitting.config import read_config, shipped_recipe
     from facegen_training.fitting.fit import fit as train
@@ -41,9 +50,12 @@ def fit(
     from facegen_training.fitting.training import Aids
 
     settings = read_config(config or shipped_recipe())
+    data = read_dataset(manifest)
+    if learn_from_all:
+        data = everyone(data)
     try:
         with run_bar(settings.fit.steps) as say:
-            folder = train(read_dataset(manifest), run, settings, Aids(say, stop, start))
+            folder = train(data, run, settings, Aids(say, stop, start))
     except RankLost as lost:
         typer.echo(str(lost), err=True)
         sys.stdout.flush()

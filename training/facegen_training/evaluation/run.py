@@ -8,8 +8,10 @@ from pathlib import Path
 
 from facegen_inference.errors import UserError
 from facegen_inference.methods import METHODS
+from facegen_inference.network import open_model
 from facegen_inference.progress import Progress, part, silent
-from facegen_training.cohort.folds import FOLDS, SHARP_HEADS, hash_order
+from facegen_training.cohort.dataset import read_dataset
+from facegen_training.cohort.folds import FOLDS, SHARP_HEADS, everyone, hash_order
 from facegen_training.cohort.pool import cores
 from facegen_training.evaluation.contenders import LEARNED, Contender, contenders, in_order
 from facegen_training.evaluation.face_tests import LEAST_SCORED, Material, run_face_tests
@@ -95,6 +97,8 @@ class Plan:
         See `facegen_training.export.Wishes`.
     curve, curve_folds
         Numbers of training people of the learning curve, and its folds.
+    trained_on_all
+        Model trained on everyone, for the memory test.
     """
 
     learn: Sequence[str] | None = None
@@ -103,6 +107,7 @@ class Plan:
     sharp_mm: float = 0.0
     curve: Sequence[int] = ()
     curve_folds: Sequence[int] = (0,)
+    trained_on_all: Path | None = None
 
     def recipes(self, methods: Sequence[str]) -> list[Recipe]:
         """Return what is to be fitted; see `facegen_training.evaluation.fold_models.recipes`."""
@@ -123,6 +128,7 @@ def run_part(
     """
     builtin = [name for name in METHODS if not (models and name == LEARNED)]
     compared = contenders(builtin if wishes.methods is None else wishes.methods, models)
+    _check_left_out(compared, wishes)
     own = (wishes.prepared, wishes.key) if wishes.prepared else None
     subjects = people_to_score(wishes.scans, of, wishes.people, own)
     jobs = jobs_for(subjects, compared, wishes.conditions, wishes.condition_methods)
@@ -139,6 +145,30 @@ def run_part(
     if of == "test" and not wishes.people:
         written += write_held_out(rows, [one.name for one in compared if one.model], wishes.out)
     return written
+
+
+def _check_left_out(compared: Sequence[Contender], wishes: Wishes) -> None:
+    """Refuse a model that was trained on everyone of the cohort it is to be scored on.
+
+    Raises
+    ------
+    UserError
+        For the first of them.
+    """
+    from facegen_training.fitting.start import training_notes
+
+    for one in compared:
+        if one.model is None or training_notes(one.model).get("left_out") != 0:
+            continue
+        people = None
+        if wishes.prepared is not None:
+            people = everyone(read_dataset(wishes.prepared, wishes.key)).manifest_sha256
+        if people in (None, open_model(one.model).card.manifest_sha256):
+            raise UserError(
+                f"The model {one.model.name} was trained on everyone of this cohort: nobody is "
+                "left to score it on.",
+                "Score its recipe with --folds, or give people of your own with --prepared.",
+            )
 
 
 def run_folds(wishes: Wishes, plan: Plan, progress: Progress = silent) -> list[Path]:
@@ -177,7 +207,7 @@ def run_folds(wishes: Wishes, plan: Plan, progress: Progress = silent) -> list[P
         _curve(wishes, plan, wanted, [(one, of[one.person]) for one in subjects])
     if plan.only is not None:
         return [index]
-    _face_tests(wishes, of, progress)
+    _face_tests(wishes, of, plan.trained_on_all, progress)
     study = Study(
         rows=rows,
         floors=measure_floors(subjects, wishes.work),
@@ -202,13 +232,13 @@ def _asked_for(everyone: Sequence[Subject], names: Sequence[str] | None) -> list
     return [one for one in everyone if names is None or one.id in names]
 
 
-def _face_tests(wishes: Wishes, of: dict[str, int], progress: Progress) -> None:
+def _face_tests(wishes: Wishes, of: dict[str, int], model: Path | None, progress: Progress) -> None:
     """Run the identification and the memory test, where everybody was scored and is enough."""
     assert wishes.prepared is not None
     if wishes.people or len(of) < LEAST_SCORED:
         return
     everybody = everybody_prepared(wishes.scans, wishes.prepared, wishes.key)
-    material = Material(everybody, of, wishes.out / FACES, wishes.work)
+    material = Material(everybody, of, wishes.out / FACES, wishes.work, model)
     run_face_tests(material, wishes.processes, progress)
 
 

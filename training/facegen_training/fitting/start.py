@@ -185,6 +185,13 @@ def _of_checkpoint(folder: Path, data: Dataset) -> tuple[Begin, PreprocessSpec]:
     return begin, PreprocessSpec.from_json(settings["spec"])
 
 
+def training_notes(path: Path) -> dict[str, Any]:
+    """Return what a model file says of its training; empty where it says nothing."""
+    graph = onnx.load(str(path), load_external_data=False)
+    texts = {item.key: item.value for item in graph.metadata_props}
+    return dict(json.loads(texts.get(TRAINING_KEY, "{}")))
+
+
 def _of_model(path: Path) -> tuple[Begin, PreprocessSpec]:
     model = open_model(path)
     graph = onnx.load(str(path))
