@@ -313,6 +313,13 @@ def test_a_model_file_of_the_wrong_kind_is_refused_before_the_scan_is_opened(tmp
     assert "mean-face uses no model file" in done.stderr
 
 
+def test_a_depth_table_that_the_method_would_not_use_is_refused(tmp_path):
+    given = ("reconstruct", tmp_path / "gone", "--out", tmp_path / "out")
+    done = run(*given, "--depth-table", "t-table")
+    assert done.exit_code == 2, done.stderr
+    assert "neural uses no depth table" in done.stderr
+
+
 def test_models_names_a_damaged_file(tmp_path):
     folder = Path.home() / ".local/share/facegen/models"
     if sys.platform != "linux":

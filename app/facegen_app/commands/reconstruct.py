@@ -88,6 +88,11 @@ def command(
             f"The method {method} uses no model file.",
             "Leave --model out, or choose --method neural or template.",
         )
+    if depth_table is not None and method != "tissue-depth":
+        raise UserError(
+            f"The method {method} uses no depth table.",
+            "Leave --depth-table out, or choose --method tissue-depth.",
+        )
     request = Request(
         method=method,
         profile=Profile(sex, age, build),

@@ -64,10 +64,11 @@ class Labels:
         rotation = frame_from_patient[:3, :3]
         right, up = rotation @ pose.right, rotation @ pose.up
         middle = (width / 2, height / 2 - 6 * unit)
+        top = height - inset - (54 if title else 14) * unit
         places = {
             "left": (-right, inset + 4 * unit, middle[1]),
             "right": (right, width - inset - 4 * unit, middle[1]),
-            "top": (up, middle[0], height - inset - 14 * unit),
+            "top": (up, middle[0], top),
             "bottom": (-up, middle[0], inset),
         }
         for side, (direction, x, y) in places.items():
