@@ -57,7 +57,7 @@ class DefaultWindow(TyperGroup):
             status = failures.STOPPED
         except Exception as error:
             if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
-                raise  # the last: whoever read the output had enough of it, which Click ends quietly
+                raise  # the last: the reader had enough of the output, which Click ends quietly
             if hasattr(error, "format_message"):  # the parser's own sentence about usage
                 if not ctx.meta["as_json"]:
                     raise
