@@ -258,10 +258,14 @@ def records(data: dict[str, Any], pictures: Path) -> list[Flowable]:
         facts(rows),
         text("Meshes", SUBHEADING),
         grid(["File", "Size", "SHA-256"], outputs, widths, numbers_from=3),
-        Spacer(1, 2 * mm),
-        text("Signature of the examiner:", LABEL),
-        Spacer(1, 12 * mm),
-        text("." * 90, CODE),
+        KeepTogether(
+            [
+                Spacer(1, 2 * mm),
+                text("Signature of the examiner:", LABEL),
+                Spacer(1, 12 * mm),
+                text("." * 90, CODE),
+            ]
+        ),
     ]
 
 
