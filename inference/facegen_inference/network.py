@@ -21,6 +21,7 @@ from facegen_inference.onnx_file import Inventory, NotOnnxError, take_inventory
 from facegen_inference.preprocess import PreprocessSpec
 from facegen_inference.progress import Progress, silent
 from facegen_inference.runtime import CPU, Device, check_runtime
+from facegen_inference.template_share import TEMPLATE_KEY, TemplateShare, read_template_share
 
 OPSETS = range(17, 24)
 MAX_BYTES = 1 << 30
@@ -45,6 +46,8 @@ class Model:
         Number of latent axes K; 0 when there is no ``latent`` input.
     familiarity
         What it holds of its training people's skulls, or None.
+    template
+        What is averaged with the network, or None.
     """
 
     path: Path
@@ -53,6 +56,7 @@ class Model:
     card: ModelCard
     latent_size: int
     familiarity: Familiarity | None
+    template: TemplateShare | None
     _data: bytes = field(repr=False)
     _sessions: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -143,8 +147,12 @@ def open_model(path: Path) -> Model:
     latent = _check_tensors(path.name, session, spec, card)
     held = texts.get(FAMILIARITY_KEY)
     familiarity = None if held is None else read_familiarity(held)
+    held = texts.get(TEMPLATE_KEY)
+    template = None if held is None else read_template_share(held, spec)
     digest = hashlib.sha256(data).hexdigest()
-    return Model(path, digest, spec, card, latent, familiarity, data, {CPU.provider: session})
+    return Model(
+        path, digest, spec, card, latent, familiarity, template, data, {CPU.provider: session}
+    )
 
 
 def _check_inventory(name: str, inventory: Inventory) -> None:

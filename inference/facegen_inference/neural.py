@@ -85,7 +85,7 @@ def predict_face(
     mesh = maker.mesh(latent, part(progress, 0.2, 0.3))
     wanted = dict(list(build_latents(size, calibration).items())[: request.variants])
     more = request.variants - len(wanted) if size else 0
-    notes = _notes(model, request, skull)
+    notes = _notes(model, request, skull, maker.averaged)
     if more > 0:
         effects = maker.effects(mesh, part(progress, 0.3, 0.4))
         wanted |= drawn_apart(wanted, effects, more, request.seed)
@@ -108,6 +108,7 @@ def predict_face(
             "file": model.path.name,
             "sha256": model.sha256,
             "familiarity": familiar.values,
+            "template_share": maker.averaged,
         },
         timings=timings,
     )
@@ -136,13 +137,38 @@ class _Maker:
     bands: Bands
     timings: dict[str, float]
     _meshes: dict[bytes, Mesh] = field(default_factory=dict)
+    _moved: Floats | None = None
+    _laid: bool = False
+
+    @property
+    def averaged(self) -> float:
+        """Share of the model's template in the faces made; 0 where it found no bone."""
+        return self.model.template.share if self.model.template and self._moved is not None else 0.0
 
     def fields(self, latent: Floats, progress: Progress) -> tuple[Floats, Floats]:
-        """Return distance and spread on the model's grid, mm."""
-        with timed(self.timings, "network"):
-            distance, spread = self.model.run(self.grid, latent, self.device, progress)
+        """Return distance and spread on the model's grid, mm; the template averaged in."""
+        distance, spread = self._run(latent, progress)
+        moved = self._moved_by_template(latent, distance, progress)
+        if moved is not None:
+            distance = distance + moved
         raised = raised_mm(self.model.card.calibration, self.person[0].voxel_mm)
         return distance - np.float32(raised), spread
+
+    def _run(self, latent: Floats, progress: Progress) -> tuple[Floats, Floats]:
+        with timed(self.timings, "network"):
+            return self.model.run(self.grid, latent, self.device, progress)
+
+    def _moved_by_template(
+        self, latent: Floats, distance: Floats, progress: Progress
+    ) -> Floats | None:
+        """Return by how much the template moves the likeliest face, the same for every latent."""
+        if self.model.template is not None and not self._laid:
+            if latent.any():
+                distance = self._run(np.zeros_like(latent), progress)[0]
+            with timed(self.timings, "template"):
+                self._moved = self.model.template.moved(self.grid, distance)
+            self._laid = True
+        return self._moved
 
     def mesh(self, latent: Floats, progress: Progress) -> Mesh:
         """Return the finished face, LPS mm."""
@@ -181,10 +207,17 @@ class _Maker:
         return np.asarray(moved, dtype=np.float32)
 
 
-def _notes(model: Model, request: Request, skull: Skull) -> tuple[str, ...]:
+def _notes(model: Model, request: Request, skull: Skull, averaged: float) -> tuple[str, ...]:
     """Return what had influence on the shape and what had not."""
     profile, build = request.profile, request.profile.build
     notes = [f"Shape from bone alone by the model {model.card.name} {model.card.version}."]
+    if model.template is not None:
+        notes.append(
+            f"Averaged with the model's template of {model.template.template.about['people']} "
+            f"people, share {100 * averaged:.0f} %."
+            if averaged
+            else "The model's template found too little bone and has no share in the face."
+        )
     if build != "unknown" and model.latent_size:
         notes.append(f"Build '{build}' chose the face on the model's first axis of variation.")
     unused = [

@@ -12,6 +12,7 @@ import zlib
 from dataclasses import dataclass, fields
 from functools import cache, cached_property, lru_cache
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from facegen_inference.template_registration import OuterBone, Points, SmoothBas
 from facegen_inference.template_shape import ShapeModel
 
 VERSION = 1
+MAX_BYTES = 1 << 26
+"""A template unpacked is not larger than this."""
 LEAST_PEOPLE = 50
 """A file that ships is made of at least so many people."""
 
@@ -194,7 +197,24 @@ def _from_file(path: Path, _changed_ns: int, _size: int) -> TemplateModel:
 
 def _read(path: Path) -> TemplateModel:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+        return template_from(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def template_from(content: bytes) -> TemplateModel:
+    """Return the template that a file's content is.
+
+    Raises
+    ------
+    ValueError
+        When it is none, or none of this version.
+    """
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as file:
+            if sum(one.file_size for one in file.infolist()) > MAX_BYTES:
+                raise ValueError("larger than a template can be")
+        with np.load(BytesIO(content), allow_pickle=False) as data:
             about = json.loads(data["about"].tobytes().decode("utf-8"))
             if about["version"] != VERSION:
                 raise ValueError(f"version {about['version']}")
@@ -204,9 +224,9 @@ def _read(path: Path) -> TemplateModel:
         _check_shapes(model)
         _check_about(model)
     except (
-        OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error
+        OSError, KeyError, TypeError, EOFError, UserError, zipfile.BadZipFile, zlib.error
     ) as error:  # fmt: skip
-        raise _unreadable(path, error) from error
+        raise ValueError(f"no template: {error}") from error
     return model
 
 

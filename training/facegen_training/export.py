@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from facegen_inference.familiarity_file import FAMILIARITY_KEY, Familiarity
 from facegen_inference.intended_use import INTENDED_USE, LIMITS
 from facegen_inference.network import open_model
 from facegen_inference.preprocess import PreprocessSpec
+from facegen_inference.template_share import TEMPLATE_KEY, write_template_share
 from facegen_training.cohort.dataset import Dataset
 from facegen_training.cohort.sources import cleared_sources
 from facegen_training.fitting.calibrate import calibrate, fullness
@@ -42,6 +44,7 @@ from facegen_training.fitting.start import HALF, TRAINING_KEY, digest_of
 from facegen_training.half_precision import store_in_half
 from facegen_training.networks.learner import FaceNetwork, Learner
 from facegen_training.networks.registry import build_learner
+from facegen_training.template.fit_template import fit_template
 
 OPSET = 20
 PARITY = 1e-4
@@ -99,6 +102,8 @@ class Trained:
         What the file is to hold of the training people's skulls, or None.
     left_out
         How many of the prepared people it has not learned from.
+    template
+        What the file is to hold of a template; see `facegen_inference.template_share`.
     """
 
     learner: Learner
@@ -106,6 +111,7 @@ class Trained:
     settings: dict[str, Any]
     familiarity: Familiarity | None = None
     left_out: int | None = None
+    template: str | None = None
 
     def notes(self) -> dict[str, Any]:
         """Return what the file says of its training, for whoever goes on from it."""
@@ -192,8 +198,22 @@ def export_run(data: Dataset, run: Path, out: Path, wishes: Wishes | None = None
     rows = [*data.rows("validation"), *data.rows("train")][:2]
     examples = np.stack([data.fields(row)[:2].numpy() for row in rows])
     left_out = len(data.people) - len(data.rows("train"))
-    trained = replace(trained, familiarity=fit_familiarity(data), left_out=left_out)
+    trained = replace(
+        trained,
+        familiarity=fit_familiarity(data),
+        left_out=left_out,
+        template=template_of(data, trained.settings["config"].get("template", {}).get("share", 0)),
+    )
     return export(trained, card, examples, out, wishes.half)
+
+
+def template_of(data: Dataset, share: float) -> str | None:
+    """Return a template of the training people for the file's metadata; None for a share of 0."""
+    if not share:
+        return None
+    with TemporaryDirectory() as folder:
+        path = fit_template(data, data.rows("train"), Path(folder) / "template.npz")
+        return write_template_share(share, path.read_bytes())
 
 
 def read_held_out(path: Path | None) -> tuple[tuple[ErrorRow, ...], str]:
@@ -351,6 +371,8 @@ def _write(trained: Trained, card: ModelCard, path: Path, half: bool) -> None:
     }
     if trained.familiarity is not None:
         texts[FAMILIARITY_KEY] = trained.familiarity.to_json()
+    if trained.template is not None:
+        texts[TEMPLATE_KEY] = trained.template
     onnx.helper.set_model_props(model, texts)
     onnx.save(model, str(path))
 

@@ -117,6 +117,24 @@ class WindowedConfig:
 
 
 @dataclass(frozen=True)
+class TemplateConfig:
+    """The template of `facegen_training.template` that is averaged with a network.
+
+    Attributes
+    ----------
+    share
+        Its share in the face, 0 to 1; with 0 there is none.  It is fitted with the export, on the
+        people that the network learned from.
+    """
+
+    share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1:
+            raise UserError("The setting template.share must be from 0 to below 1.", "Correct it.")
+
+
+@dataclass(frozen=True)
 class NetConfig:
     """The correcting network: channels at its first level and number of levels."""
 
@@ -238,6 +256,7 @@ class Config:
     linear: LinearConfig = field(default_factory=LinearConfig)
     windowed: WindowedConfig = field(default_factory=WindowedConfig)
     net: NetConfig = field(default_factory=NetConfig)
+    template: TemplateConfig = field(default_factory=TemplateConfig)
     depthmap: DepthmapConfig = field(default_factory=DepthmapConfig)
     pix2pix3d: VolumeGanConfig = field(default_factory=VolumeGanConfig)
     fit: FitConfig = field(default_factory=FitConfig)
