@@ -19,7 +19,7 @@ Latents = dict[str, Floats]
 
 APART_MM = 1.5
 """Root mean square over the face that any two alternatives are at least apart."""
-_MARGIN = 1.1
+_MARGIN = 1.25
 """Finished surfaces are smoothed and kept off bone, which takes some of the difference."""
 _DRAWS = 200
 _SCALES = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
