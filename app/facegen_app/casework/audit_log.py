@@ -85,6 +85,16 @@ class Entry:
         """
         return [Change(*row) for row in json.loads(self.changes)]
 
+    def made_with(self) -> dict[str, object]:
+        """Return the inputs.
+
+        Raises
+        ------
+        ValueError
+            When the text is not what `append` writes.
+        """
+        return dict(json.loads(self.inputs))
+
     @property
     def expected_sha256(self) -> str:
         """The hash that the row's content and the hash before it should give."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from facegen_app.casework.case_data import CaseData
 from facegen_app.casework.case_file import Action, Content
-from facegen_app.casework.case_state import Cell, Edit, Row, canonical
+from facegen_app.casework.case_state import Cell, Edit, Row, canonical, digest_of
 from facegen_app.casework.case_steps import BY_NAME, SETTINGS
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Source:
         The verdict, as ``result.json`` has it.
     units
         Of a mesh file that does not say, else None.
+    series
+        The identifier of a DICOM series, else None.
     """
 
     kind: str
@@ -45,11 +47,17 @@ class Source:
     beside: str | None
     geometry: Mapping[str, object]
     units: str | None = None
+    series: str | None = None
+
+    @property
+    def series_sha256(self) -> str | None:
+        """Digest by which the series is found again among others; its identifier is not kept."""
+        return None if self.series is None else digest_of(self.series)
 
     @property
     def key(self) -> str:
-        """What the source is called in the case: the digest of its files."""
-        return self.inputs.sha256
+        """What the source is called in the case: a digest of its files and series."""
+        return digest_of([self.inputs.sha256, self.series_sha256])
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,7 @@ def choose_source(source: Source) -> Action:
     inputs = source.inputs
     row: Row = {
         "kind": source.kind,
+        "series_sha256": source.series_sha256,
         "path": str(inputs.root),
         "beside": source.beside,
         "sha256": inputs.sha256,

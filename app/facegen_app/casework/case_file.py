@@ -23,7 +23,6 @@ from facegen_app.casework.case_history import history_of
 from facegen_app.casework.case_lock import CaseLock
 from facegen_app.casework.case_seal import break_open, close_with_seal, connect, stray_files
 from facegen_app.casework.case_state import (
-    Change,
     Edit,
     Row,
     State,
@@ -140,9 +139,9 @@ class CaseFile:
         """
         with named(self.path):
             row = self._connection.execute(
-                "SELECT deflated FROM content WHERE sha256 = ?", (sha256,)
+                "SELECT deflated, bytes FROM content WHERE sha256 = ?", (sha256,)
             ).fetchone()
-        data = b"" if row is None else inflated(row[0])
+        data = None if row is None else inflated(*row)
         if data is None or hashlib.sha256(data).hexdigest() != sha256:
             raise damaged(self.path, f"content {sha256}")
         return data
@@ -279,18 +278,16 @@ class CaseFile:
             self._connection.execute(f"PRAGMA journal_mode = {mode}")
 
 
-def inflated(data: object) -> bytes | None:
-    """Return what was deflated, or None where it is damaged."""
+def inflated(data: object, size: int) -> bytes | None:
+    """Return what was deflated, or None where it is damaged or not of its `size` in bytes."""
+    if not isinstance(data, bytes) or size < 0:
+        return None
+    stream = zlib.decompressobj()
     try:
-        return zlib.decompress(data) if isinstance(data, bytes) else None
+        whole = stream.decompress(data, size + 1)  # never more: a few bytes can swell to gigabytes
     except zlib.error:
         return None
-
-
-def only_changes(entries: tuple[Entry, ...]) -> Iterator[Change]:
-    """Return every change of a log in order."""
-    for entry in entries:
-        yield from entry.changed()
+    return whole if stream.eof and len(whole) == size else None
 
 
 def open_for_work(path: Path) -> sqlite3.Connection:

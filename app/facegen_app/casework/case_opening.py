@@ -30,18 +30,17 @@ _READ_ONLY_PLACE = "it lies where you cannot write; here it can be read only."
 def create_case(path: Path, who: Who | None = None) -> CaseFile:
     """Make a new case and open it; the file appears whole or not at all.
 
+    Folders above it are made where missing.
+
     Raises
     ------
     CaseError
         When there is a file of that name, or none can be made there.
     """
-    if path.suffix != case_schema.SUFFIX:
-        raise CaseError(
-            f"{path.name} is no name for a case.", f"Let it end in {case_schema.SUFFIX}."
-        )
+    check_new(path)
     user = who or this_user()
-    if path.exists():
-        raise CaseError(f"There is a file {path.name} already.", "Open it, or take another name.")
+    with named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     lock = _take(path, user)
     if isinstance(lock, str):
         raise CaseError(f"The case {path.name} cannot be made: {lock}", "Choose another folder.")
@@ -52,6 +51,22 @@ def create_case(path: Path, who: Who | None = None) -> CaseFile:
     except BaseException:
         lock.release()
         raise
+
+
+def check_new(path: Path) -> None:
+    """Refuse a name under which no case can be made.
+
+    Raises
+    ------
+    CaseError
+        When it does not end as a case does, or is taken.
+    """
+    if path.suffix != case_schema.SUFFIX:
+        raise CaseError(
+            f"{path.name} is no name for a case.", f"Let it end in {case_schema.SUFFIX}."
+        )
+    if path.exists():
+        raise CaseError(f"There is a file {path.name} already.", "Open it, or take another name.")
 
 
 def open_case(path: Path, who: Who | None = None, *, read_only: bool = False) -> CaseFile:

@@ -70,6 +70,7 @@ CREATE TABLE settings (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
 CREATE TABLE sources (
   key TEXT PRIMARY KEY,
   kind TEXT NOT NULL,
+  series_sha256 TEXT,
   path TEXT NOT NULL,
   beside TEXT,
   sha256 TEXT NOT NULL,
