@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 
 from facegen_app.casework.case_actions import place_landmark, set_setting, write_note
-from facegen_app.casework.case_file import Action, CaseFile, Content, Edit
+from facegen_app.casework.case_content import Content
+from facegen_app.casework.case_file import Action, CaseFile
 from facegen_app.casework.case_opening import create_case, open_case
+from facegen_app.casework.case_state import Edit
 from facegen_inference.landmarks import Landmark
 
 

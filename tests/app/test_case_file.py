@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from facegen_app.casework import case_migrations, case_opening, case_schema, local_disk
 from facegen_app.casework.audit_log import Who, broken_at
 from facegen_app.casework.case_actions import place_landmark, set_facts, set_setting, write_note
+from facegen_app.casework.case_content import Content
 from facegen_app.casework.case_data import CaseData
 from facegen_app.casework.case_errors import (
     CaseDamaged,
@@ -26,9 +27,10 @@ from facegen_app.casework.case_errors import (
     CaseTooNew,
     NotACase,
 )
-from facegen_app.casework.case_file import Action, CaseFile, Content, Edit
+from facegen_app.casework.case_file import Action, CaseFile
 from facegen_app.casework.case_opening import create_case, open_case
 from facegen_app.casework.case_seal import seal_state
+from facegen_app.casework.case_state import Edit
 from facegen_app.casework.local_disk import file_system
 from facegen_inference.landmarks import Landmark
 

@@ -14,13 +14,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from facegen_app.casework import case_seal
 from facegen_app.casework.audit_log import Record, Who, append
 from facegen_app.casework.case_actions import Source, choose_source, set_setting, write_note
+from facegen_app.casework.case_connection import connect
+from facegen_app.casework.case_content import Content
 from facegen_app.casework.case_errors import CaseError
-from facegen_app.casework.case_file import Action, Content, Edit
+from facegen_app.casework.case_file import Action
 from facegen_app.casework.case_opening import create_case, open_case
 from facegen_app.casework.case_seal import break_open, close_with_seal, seal_state
+from facegen_app.casework.case_state import Edit
 from facegen_app.casework.results import Inputs
 from facegen_app.casework.verify_case import verify_case
 from facegen_app.cli import app
@@ -100,7 +102,7 @@ def test_every_flipped_bit_is_found(case):
     with closing(sqlite3.connect(case)) as connection:
         assert connection.execute("PRAGMA freelist_count").fetchone()[0] > 0
     content = case.read_bytes()
-    with closing(case_seal.connect(case, "ro")) as connection:
+    with closing(connect(case, "ro")) as connection:
         (digest,) = connection.execute("SELECT digest FROM seal").fetchone()
     place = content.index(digest)
     chance = random.Random(7)

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from facegen_app.casework.case_content import Content
 from facegen_app.casework.case_data import CaseData
-from facegen_app.casework.case_file import Action, Content
+from facegen_app.casework.case_file import Action
 from facegen_app.casework.case_state import Cell, Edit, Row, canonical, digest_of
 from facegen_app.casework.case_steps import BY_NAME, SETTINGS
 

@@ -6,22 +6,25 @@ power cut loses nothing of it.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
-import time
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 from facegen_app.casework.audit_log import Entry, Record, Who, append, read_entry, read_log
+from facegen_app.casework.case_connection import (
+    leave_write_ahead,
+    stray_files,
+    transaction,
+)
+from facegen_app.casework.case_content import Content, keep, stored
 from facegen_app.casework.case_errors import CaseReadOnly, damaged, named
 from facegen_app.casework.case_history import history_of
 from facegen_app.casework.case_lock import CaseLock
-from facegen_app.casework.case_seal import break_open, close_with_seal, connect, stray_files
+from facegen_app.casework.case_seal import break_open, close_with_seal
 from facegen_app.casework.case_state import (
     Edit,
     Row,
@@ -35,19 +38,6 @@ from facegen_app.casework.case_steps import StepState, basis, step_states
 from facegen_app.casework.local_disk import is_local_disk
 
 _PATIENCE_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Content:
-    """Bytes to be kept under their hash: a mesh file or a picture."""
-
-    kind: Literal["mesh", "picture"]
-    data: bytes
-
-    @property
-    def sha256(self) -> str:
-        """Digest of the bytes, hexadecimal."""
-        return hashlib.sha256(self.data).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -138,11 +128,8 @@ class CaseFile:
             When they are not there, or are others.
         """
         with named(self.path):
-            row = self._connection.execute(
-                "SELECT deflated, bytes FROM content WHERE sha256 = ?", (sha256,)
-            ).fetchone()
-        data = None if row is None else inflated(*row)
-        if data is None or hashlib.sha256(data).hexdigest() != sha256:
+            data = stored(self._connection, sha256)
+        if data is None:
             raise damaged(self.path, f"content {sha256}")
         return data
 
@@ -175,7 +162,7 @@ class CaseFile:
 
         def edit() -> Record | None:
             for content in action.content:
-                _keep(self._connection, content)
+                keep(self._connection, content)
             changes = [apply(self._connection, edit) for edit in action.edits]
             if action.done is not None:
                 now = action.basis or basis(read_state(self._connection), action.done)
@@ -200,7 +187,7 @@ class CaseFile:
     def upgrade(self, migration: Callable[[sqlite3.Connection, Who], None]) -> None:
         """Change the layout of the case in one transaction; `migration` logs what it does."""
         self._begin_writing()
-        with named(self.path), _transaction(self._connection):
+        with named(self.path), transaction(self._connection):
             migration(self._connection, self.who)
 
     def close(self) -> None:
@@ -214,7 +201,7 @@ class CaseFile:
         try:
             with named(self.path), closing(self._connection):
                 if self._writing:
-                    _leave_write_ahead(self._connection)
+                    leave_write_ahead(self._connection)
             if self._writing and not stray_files(self.path):
                 with named(self.path):
                     close_with_seal(self.path)
@@ -257,7 +244,7 @@ class CaseFile:
                 f"The case {self.path.name} was opened for reading only.", self.notice
             )
         self._begin_writing()
-        with named(self.path), _transaction(self._connection):
+        with named(self.path), transaction(self._connection):
             record = edit()
             if record is None:
                 self._connection.execute("ROLLBACK")
@@ -271,66 +258,8 @@ class CaseFile:
         if self._writing:
             return
         with named(self.path):
-            with _transaction(self._connection):
+            with transaction(self._connection):
                 break_open(self._connection)
             self._writing = True
             mode = "WAL" if is_local_disk(self.path) else "DELETE"
             self._connection.execute(f"PRAGMA journal_mode = {mode}")
-
-
-def inflated(data: object, size: int) -> bytes | None:
-    """Return what was deflated, or None where it is damaged or not of its `size` in bytes."""
-    if not isinstance(data, bytes) or size < 0:
-        return None
-    stream = zlib.decompressobj()
-    try:
-        whole = stream.decompress(data, size + 1)  # never more: a few bytes can swell to gigabytes
-    except zlib.error:
-        return None
-    return whole if stream.eof and len(whole) == size else None
-
-
-def open_for_work(path: Path) -> sqlite3.Connection:
-    """Return a connection for which a commit means that the disk has it."""
-    connection = connect(path, "rw")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA fullfsync = ON")
-    return connection
-
-
-def _keep(connection: sqlite3.Connection, content: Content) -> None:
-    connection.execute(
-        "INSERT OR IGNORE INTO content (sha256, kind, bytes, deflated) VALUES (?, ?, ?, ?)",
-        (content.sha256, content.kind, len(content.data), zlib.compress(content.data)),
-    )
-
-
-def _leave_write_ahead(connection: sqlite3.Connection) -> None:
-    """Bring everything into the one file; wait for readers, who are brief."""
-    until = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.execute("PRAGMA journal_mode = DELETE")
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-            if not busy or time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-        else:
-            return
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit what is done inside, or take all of it back; may be rolled back inside."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        if connection.in_transaction:
-            connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):  # a full disk has rolled it back already
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-        raise

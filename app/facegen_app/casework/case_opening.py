@@ -10,16 +10,15 @@ from pathlib import Path
 
 from facegen_app.casework import case_schema
 from facegen_app.casework.audit_log import Record, Who, append, this_user
+from facegen_app.casework.case_connection import connect, open_for_work, tidy
 from facegen_app.casework.case_errors import CaseError, CaseTooNew, damaged, named, not_a_case
-from facegen_app.casework.case_file import CaseFile, open_for_work
+from facegen_app.casework.case_file import CaseFile
 from facegen_app.casework.case_lock import CaseLock, LockHeld
 from facegen_app.casework.case_migrations import migrate, version_of
 from facegen_app.casework.case_seal import (
     break_open,
     close_with_seal,
-    connect,
     seal_state,
-    tidy,
 )
 
 CHANGED_OUTSIDE = "opened although the file had been changed outside FaceGen"

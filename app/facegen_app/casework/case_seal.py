@@ -19,20 +19,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from facegen_app.casework.case_connection import connect
+
 SealState = Literal["sealed", "open", "broken"]
 SIZE = 32
 _OPEN = b"unsealed"
 _ZEROS = bytes(SIZE)
 _CHUNK = 1 << 20
-
-
-def connect(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
-    """Open a case's database without trusting what a stranger may have written into it."""
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)
-    connection.execute("PRAGMA trusted_schema = OFF")
-    connection.execute("PRAGMA cell_size_check = ON")
-    return connection
 
 
 def break_open(connection: sqlite3.Connection) -> None:
@@ -86,19 +79,6 @@ def seal_state(path: Path, mode: Literal["ro", "rw"]) -> SealState:
         return "open"
     place, digest = _digest_around(path, stored)
     return "sealed" if place is not None and digest == stored else "broken"
-
-
-def tidy(connection: sqlite3.Connection) -> None:
-    """Let SQLite remove a rollback journal that was begun and never needed; no byte changes."""
-    if connection.execute("PRAGMA journal_mode").fetchone() == ("delete",):
-        connection.execute("PRAGMA journal_mode = PERSIST")
-        connection.execute("PRAGMA journal_mode = DELETE")
-
-
-def stray_files(path: Path) -> list[Path]:
-    """Return what lies beside a case that was not closed: its journal or write-ahead log."""
-    names = (path.name + ending for ending in ("-wal", "-shm", "-journal"))
-    return [path.with_name(name) for name in names if path.with_name(name).exists()]
 
 
 def _stored(connection: sqlite3.Connection) -> bytes:

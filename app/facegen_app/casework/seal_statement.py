@@ -12,8 +12,8 @@ from contextlib import closing
 from pathlib import Path
 
 from facegen_app.casework.audit_log import Who, read_entry
+from facegen_app.casework.case_connection import connect
 from facegen_app.casework.case_errors import CaseError, named
-from facegen_app.casework.case_seal import connect
 from facegen_app.casework.verify_case import CaseVerdict
 from facegen_inference.errors import OutputError
 from facegen_inference.provenance import program_version

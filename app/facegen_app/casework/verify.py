@@ -13,7 +13,7 @@ from facegen_inference.errors import UserError
 from facegen_inference.progress import Progress, silent
 from facegen_inference.provenance import sha256_of
 
-State = Literal["unchanged", "changed", "missing"]
+FileState = Literal["unchanged", "changed", "missing"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Checked:
 
     kind: Literal["input", "output"]
     name: str
-    state: State
+    state: FileState
 
     def as_data(self) -> dict[str, str]:
         """Return the finding as plain data."""
@@ -88,7 +88,7 @@ def inputs_root(folder: Path, inputs: dict[str, object]) -> Path:
     return folder / str(inputs["root"])
 
 
-def state_of(base: Path, name: str, expected: str) -> State:
+def state_of(base: Path, name: str, expected: str) -> FileState:
     """Compare a file with its recorded hash; a name that leads outside `base` counts as missing."""
     path = base / name
     if not is_inside(name) or not path.is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -10,15 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 from facegen_app.casework.audit_log import Entry, broken_at, read_log, this_user
+from facegen_app.casework.case_connection import connect, stray_files
+from facegen_app.casework.case_content import stored
 from facegen_app.casework.case_errors import CaseDamaged, CaseError, named
-from facegen_app.casework.case_file import inflated
 from facegen_app.casework.case_history import History
 from facegen_app.casework.case_lock import CaseLock, LockHeld
 from facegen_app.casework.case_opening import CHANGED_OUTSIDE, NOT_CLOSED, check_is_case
 from facegen_app.casework.case_schema import STATE_TABLES, SUFFIX
-from facegen_app.casework.case_seal import connect, seal_state, stray_files
+from facegen_app.casework.case_seal import seal_state
 from facegen_app.casework.case_state import Change, State, read_state, replay
-from facegen_app.casework.verify import Checked, state_of
+from facegen_app.casework.verify import Checked, FileState, state_of
 from facegen_inference.progress import Progress, part, silent
 from facegen_inference.provenance import sha256_of
 
@@ -200,13 +200,9 @@ def _check_content(
     there = {str(key) for (key,) in connection.execute("SELECT sha256 FROM content")}
     for number, (sha256, name) in enumerate(wanted.items()):
         progress(number / len(wanted), "checking meshes and pictures")
-        row = connection.execute(
-            "SELECT deflated, bytes FROM content WHERE sha256 = ?", (sha256,)
-        ).fetchone()
-        data = None if row is None else inflated(row[0], row[1])
-        good = data is not None and hashlib.sha256(data).hexdigest() == sha256
-        state: Literal["missing", "changed", "unchanged"] = "unchanged" if good else "changed"
-        verdict.checked.append(Checked("output", name, "missing" if row is None else state))
+        good = stored(connection, sha256) is not None
+        found: FileState = "unchanged" if good else "changed" if sha256 in there else "missing"
+        verdict.checked.append(Checked("output", name, found))
     if there - wanted.keys():
         verdict.faults.append("The case holds a mesh or picture that its log does not know.")
 
