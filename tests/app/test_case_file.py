@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -27,7 +28,7 @@ from facegen_app.casework.case_errors import (
     CaseTooNew,
     NotACase,
 )
-from facegen_app.casework.case_file import Action, CaseFile
+from facegen_app.casework.case_file import Action
 from facegen_app.casework.case_opening import create_case, open_case
 from facegen_app.casework.case_seal import seal_state
 from facegen_app.casework.case_state import Edit
@@ -351,6 +352,60 @@ def test_a_case_cut_short_is_damaged(path, kept):
     assert not path.with_name(path.name + "-lock").exists()
 
 
+def test_whatever_a_damaged_file_says_it_opens_with_a_notice_or_is_refused(path):
+    made(path, *(write_note(str(n), "scan", "x" * 200 * n) for n in range(6)))
+    content = path.read_bytes()
+    chance = random.Random(11)
+    opened, refusals = 0, []
+    for _ in range(60):
+        wrong = bytearray(content)
+        for _ in range(chance.choice((1, 4, 40))):
+            place = chance.randrange(chance.choice((200, len(wrong))))
+            wrong[place : place + 8] = chance.randbytes(8)
+        path.write_bytes(wrong)
+        try:
+            with open_case(path) as case:
+                assert case.notice
+                case.undo()
+                case.steps()
+            opened += 1
+        except CaseError as error:
+            refusals.append(error.message)
+        assert not path.with_name(path.name + "-lock").exists()
+    assert min(opened, len(refusals)) > 5
+    assert all(sentence.endswith(".") for sentence in refusals)
+
+
+def test_an_undo_refuses_a_log_that_does_not_fit(path):
+    made(path, NOTE)
+    with closing(raw(path)) as connection:
+        connection.execute("UPDATE notes SET text = 'Another note.'")
+    with open_case(path) as case, pytest.raises(CaseDamaged):
+        case.undo()
+
+
+def test_a_layout_that_never_was_is_damaged(path):
+    made(path, NOTE)
+    with closing(raw(path)) as connection:
+        connection.execute("PRAGMA user_version = -7")
+    with pytest.raises(CaseDamaged):
+        open_case(path)
+
+
+def test_many_cases_are_opened_and_closed_without_a_file_left_open(path):
+    made(path, NOTE)
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("this system does not list open files")
+    before = len(list(folder.iterdir()))
+    for number in range(50):
+        with open_case(path) as case, open_case(path) as second:
+            assert second.read_only
+            if number % 10 == 0:
+                case.act(write_note("2", "scan", str(number)))
+    assert len(list(folder.iterdir())) == before
+
+
 def test_a_case_whose_guards_were_taken_away_is_damaged(path):
     made(path, NOTE)
     with closing(raw(path)) as connection:
@@ -465,10 +520,3 @@ def test_the_file_system_is_that_of_the_innermost_mount(tmp_path):
     assert file_system(root / "share" / "k.facegen", mounts) == "nfs4"
     assert file_system(tmp_path, tmp_path / "none") == ""
     assert "nfs4" not in local_disk._LOCAL
-
-
-def test_a_case_is_used_by_its_maker(path):
-    case = create_case(path)
-    assert isinstance(case, CaseFile)
-    assert case.who.user
-    case.close()

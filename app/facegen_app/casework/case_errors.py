@@ -73,6 +73,8 @@ def named(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
         raise  # the program's own fault
+    except UnicodeDecodeError as error:  # text in the file that is none
+        raise damaged(path, error) from error
     except sqlite3.Error as error:
         raise _of_database(error, path) from error
     except OSError as error:

@@ -160,7 +160,7 @@ class CaseFile:
             When it cannot be stored: the case is as it was.
         """
 
-        def edit() -> Record | None:
+        def act() -> Record | None:
             for content in action.content:
                 keep(self._connection, content)
             changes = [apply(self._connection, edit) for edit in action.edits]
@@ -170,7 +170,7 @@ class CaseFile:
             changes = [change for change in changes if change.before != change.after]
             return Record("action", action.what, action.inputs, changes) if changes else None
 
-        return self._store(edit)
+        return self._store(act)
 
     def undo(self) -> int | None:
         """Take the last action back; return the number of the undo in the log, None if none."""
@@ -226,26 +226,29 @@ class CaseFile:
             return None
         number, what = stack[-1]
 
-        def edit() -> Record:
-            logged = read_entry(self._connection, number).changed()
-            changes = [change.back for change in reversed(logged)] if kind == "undo" else logged
-            for change in changes:
-                done = apply(self._connection, Edit(change.table, change.key, change.after))
-                if done != change:
-                    raise damaged(self.path, f"row {number} of the log does not fit the case")
+        def turn() -> Record:
+            try:
+                logged = read_entry(self._connection, number).changed()
+                changes = [change.back for change in reversed(logged)] if kind == "undo" else logged
+                edits = [Edit(change.table, change.key, change.after) for change in changes]
+                fits = [apply(self._connection, edit) for edit in edits] == changes
+            except (ValueError, TypeError, RecursionError) as error:  # a log that was tampered with
+                raise damaged(self.path, error) from error
+            if not fits:
+                raise damaged(self.path, f"row {number} of the log does not fit the case")
             return Record(kind, what, {}, changes, number)
 
-        return self._store(edit)
+        return self._store(turn)
 
-    def _store(self, edit: Callable[[], Record | None]) -> int | None:
-        """Run `edit` and log what it returns in one transaction; nothing where it is None."""
+    def _store(self, work: Callable[[], Record | None]) -> int | None:
+        """Run `work` and log what it returns in one transaction; nothing where it is None."""
         if self.read_only:
             raise CaseReadOnly(
                 f"The case {self.path.name} was opened for reading only.", self.notice
             )
         self._begin_writing()
         with named(self.path), transaction(self._connection):
-            record = edit()
+            record = work()
             if record is None:
                 self._connection.execute("ROLLBACK")
                 return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import uuid
@@ -14,7 +15,7 @@ from facegen_app.casework.case_connection import connect, open_for_work, tidy
 from facegen_app.casework.case_errors import CaseError, CaseTooNew, damaged, named, not_a_case
 from facegen_app.casework.case_file import CaseFile
 from facegen_app.casework.case_lock import CaseLock, LockHeld
-from facegen_app.casework.case_migrations import migrate, version_of
+from facegen_app.casework.case_migrations import MIGRATIONS, migrate, version_of
 from facegen_app.casework.case_seal import (
     break_open,
     close_with_seal,
@@ -116,6 +117,8 @@ def check_is_case(connection: sqlite3.Connection, path: Path) -> None:
         )
     if version == case_schema.VERSION:
         check_layout(connection, path)
+    elif version not in MIGRATIONS:
+        raise damaged(path, f"there is no layout {version}")
 
 
 def check_layout(connection: sqlite3.Connection, path: Path) -> None:
@@ -130,8 +133,12 @@ def _take(path: Path, who: Who) -> CaseLock | str:
         return CaseLock.take(path, who)
     except LockHeld as held:
         return f"it is open already, by {held}; here it can be read only."
-    except OSError:
+    except PermissionError:
         return _READ_ONLY_PLACE
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            return _READ_ONLY_PLACE
+        return "its disk does not let FaceGen keep others from it; here it can be read only."
 
 
 def _write_new(path: Path, who: Who) -> None:

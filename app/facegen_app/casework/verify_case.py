@@ -11,7 +11,7 @@ from typing import Literal
 from facegen_app.casework.audit_log import Entry, broken_at, read_log, this_user
 from facegen_app.casework.case_connection import connect, stray_files
 from facegen_app.casework.case_content import stored
-from facegen_app.casework.case_errors import CaseDamaged, CaseError, named
+from facegen_app.casework.case_errors import CaseDamaged, named
 from facegen_app.casework.case_history import History
 from facegen_app.casework.case_lock import CaseLock, LockHeld
 from facegen_app.casework.case_opening import CHANGED_OUTSIDE, NOT_CLOSED, check_is_case
@@ -77,10 +77,10 @@ class CaseVerdict:
 
 def is_case(path: Path) -> bool:
     """Tell whether a path is meant to be a case file, by its name or its first bytes."""
-    if not path.is_file():
-        return False
+    if not path.is_file() or path.suffix == SUFFIX:
+        return path.is_file()
     with path.open("rb") as stream:
-        return path.suffix == SUFFIX or stream.read(len(_MAGIC)) == _MAGIC
+        return stream.read(len(_MAGIC)) == _MAGIC
 
 
 def verify_case(path: Path, progress: Progress = silent) -> CaseVerdict:
@@ -111,12 +111,12 @@ def _verdict(path: Path, seal: Seal | None, progress: Progress) -> CaseVerdict:
         # A reader in this process must not close the file while a window of it works on the case.
         digest = "" if seal == "in use" else sha256_of(path)
         size = path.stat().st_size
-    verdict = CaseVerdict(path.name, size, digest, seal or _seal_of(path))
-    if verdict.seal != "sealed":
-        verdict.faults.append(_SEAL_FAULTS[verdict.seal])
+    verdict = CaseVerdict(path.name, size, digest, "unreadable")
     try:
         with named(path), closing(connect(path, "ro")) as connection:
-            check_is_case(connection, path)
+            check_is_case(connection, path)  # before anything in it is believed
+        verdict.seal = seal or _seal_of(path)
+        with named(path), closing(connect(path, "ro")) as connection:
             (whole,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             if whole != "ok":
                 verdict.faults.append("The database inside the file does not hold together.")
@@ -126,6 +126,8 @@ def _verdict(path: Path, seal: Seal | None, progress: Progress) -> CaseVerdict:
         _check_inputs(path, state, verdict, part(progress, 0.4, 1.0))
     except CaseDamaged as error:
         verdict.faults.append(error.message)
+    if verdict.seal != "sealed":
+        verdict.faults.insert(0, _SEAL_FAULTS[verdict.seal])
     wrong = [file for file in verdict.checked if file.state != "unchanged"]
     verdict.faults += [f"The {file.kind} {file.name} is {file.state}." for file in wrong]
     progress(1.0, "checked")
@@ -134,8 +136,9 @@ def _verdict(path: Path, seal: Seal | None, progress: Progress) -> CaseVerdict:
 
 def _seal_of(path: Path) -> Seal:
     try:
-        return "open" if stray_files(path) else seal_state(path, "ro")
-    except (sqlite3.Error, CaseError):
+        with named(path):
+            return "open" if stray_files(path) else seal_state(path, "ro")
+    except CaseDamaged:
         return "unreadable"
 
 
