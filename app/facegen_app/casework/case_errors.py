@@ -87,7 +87,7 @@ def _of_database(error: sqlite3.Error, path: Path) -> CaseError:
         return not_a_case(path)
     if code == sqlite3.SQLITE_FULL:
         return full(path, error)
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if code == sqlite3.SQLITE_BUSY:  # SQLITE_LOCKED: two tables in one place, a damage
         return CaseError(
             f"Another program is using the case {path.name}.", "Close it and try again.",
             reason=error,
