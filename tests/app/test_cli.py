@@ -72,7 +72,7 @@ def test_the_promised_options_are_there():
     assert options >= {
         "--out", "--series", "--model", "--method", "--landmarks", "--depth-table", "--purpose",
         "--overwrite", "--sex", "--age", "--build", "--variants", "--seed", "--device",
-        "--report", "--units",
+        "--report", "--units", "--case",
     }  # fmt: skip
 
 

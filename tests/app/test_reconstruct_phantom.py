@@ -118,9 +118,18 @@ def test_landmarks_given_by_the_examiner_are_used_and_recorded(worked, coarse_ph
     file.write_text(json.dumps(found))
     done = run(
         "reconstruct", coarse_phantom, "--out", tmp_path / "given", "--landmarks", file,
-        "--method", "mean-face", "--variants", 0,
+        "--method", "mean-face", "--variants", 0, "--case", tmp_path / "given.facegen",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    verified = run("verify", tmp_path / "given.facegen", "--json")
+    assert verified.returncode == 0, verified.stdout
+    stored = {row["name"] for row in json.loads(verified.stdout)["files"]}
+    assert stored > {
+        "1/face.ply",
+        "1/skull.ply",
+        "1/pictures/frontal-overlay.png",
+        "phantom.nii.gz",
+    }
     data = json.loads((tmp_path / "given" / "result.json").read_text())
     assert data["inputs"]["landmarks"]["name"] == "landmarks.json"
     assert {row["provenance"] for row in data["landmarks"]["landmarks"]} == {"manual"}

@@ -13,7 +13,7 @@ from facegen_inference.errors import UserError
 from facegen_inference.progress import Progress, silent
 from facegen_inference.provenance import sha256_of
 
-State = Literal["unchanged", "changed", "missing"]
+FileState = Literal["unchanged", "changed", "missing"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Checked:
 
     kind: Literal["input", "output"]
     name: str
-    state: State
+    state: FileState
 
     def as_data(self) -> dict[str, str]:
         """Return the finding as plain data."""
@@ -77,7 +77,7 @@ def verify_result(folder: Path, progress: Progress = silent) -> tuple[Checked, .
     for number, (kind, base, row) in enumerate(wanted):
         progress(number / len(wanted), "checking hashes")
         name, expected = str(row["name"]), str(row["sha256"])
-        state = _state(base, name, expected)
+        state = state_of(base, name, expected)
         checked.append(Checked("output" if kind == "output" else "input", name, state))
     progress(1.0, "checked")
     return tuple(checked)
@@ -88,13 +88,8 @@ def inputs_root(folder: Path, inputs: dict[str, object]) -> Path:
     return folder / str(inputs["root"])
 
 
-def _rows(data: dict[str, object], key: str) -> list[dict[str, object]]:
-    rows = data[key]
-    assert isinstance(rows, list)
-    return rows
-
-
-def _state(base: Path, name: str, expected: str) -> State:
+def state_of(base: Path, name: str, expected: str) -> FileState:
+    """Compare a file with its recorded hash; a name that leads outside `base` counts as missing."""
     path = base / name
     if not is_inside(name) or not path.is_file():
         return "missing"
@@ -102,3 +97,9 @@ def _state(base: Path, name: str, expected: str) -> State:
         return "unchanged" if sha256_of(path) == expected else "changed"
     except OSError:
         return "missing"
+
+
+def _rows(data: dict[str, object], key: str) -> list[dict[str, object]]:
+    rows = data[key]
+    assert isinstance(rows, list)
+    return rows

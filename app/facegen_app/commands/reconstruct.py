@@ -70,6 +70,13 @@ def command(
     item: Annotated[str, typer.Option(metavar="TEXT", help="For the report.")] = "",
     examiner: Annotated[str, typer.Option(metavar="TEXT", help="For the report.")] = "",
     laboratory: Annotated[str, typer.Option(metavar="TEXT", help="For the report.")] = "",
+    case: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Store the run in this case (NAME.facegen) too."),
+    ] = None,
+    role: Annotated[
+        str, typer.Option(metavar="TEXT", help="Your role in the laboratory, for the case's log.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print it as data.")] = False,
 ) -> None:
     """Reconstruct the face on a skull and write meshes, pictures and result.json to DIR.
@@ -105,25 +112,40 @@ def command(
         purpose=purpose,
     )
     check_request(request)
-    case = CaseData(case_number, item, examiner, laboratory)
-    wanted = Wanted(report=report, case=case, landmarks_file=landmarks)
+    facts = CaseData(case_number, item, examiner, laboratory)
+    wanted = Wanted(report=report, case=facts, landmarks_file=landmarks)
     job = Job(scan, out, request, series, units, overwrite, wanted)
     if is_list(scan):
+        if case is not None:
+            raise UserError(
+                "A list of scans cannot go into one case.",
+                "Leave --case out, or reconstruct each scan by itself.",
+            )
         _run_list(job, as_json=as_json)
-    else:
+    elif case is None:
         run_and_show(job, as_json=as_json)
+    else:
+        _run_into_case(job, case, role, as_json=as_json)
 
 
-def run_and_show(job: Job, *, as_json: bool) -> None:
-    """Run one job with a progress bar and print what came of it and where the time went."""
+def run_and_show(
+    job: Job, *, as_json: bool, store: Callable[[Done], dict[str, str]] | None = None
+) -> None:
+    """Run one job with a progress bar and print what came of it and where the time went.
+
+    `store` keeps it elsewhere too, and says where: ``case`` and ``run``.
+    """
     from facegen_app.casework.job import run_job
 
     with progress_bar() as progress:
         done = run_job(job, progress)
+    stored = {} if store is None else store(done)
     if as_json:
-        say_data(_summary(done))
+        say_data({**_summary(done), **stored})
         return
     say(f"Face written to {job.out / 'face.ply'}.")
+    if stored:
+        say(f"Stored in the case {stored['case']} as run {stored['run']}.")
     say(f"Method: {done.face.method}, on {done.face.device}.")
     for sentence in _warnings(done):
         say(f"Warning: {sentence}")
@@ -132,6 +154,19 @@ def run_and_show(job: Job, *, as_json: bool) -> None:
             say(f"Note: {sentence}")
     say("Where the time went:")
     say(times_table(done.timings))
+
+
+def _run_into_case(job: Job, case: Path, role: str, *, as_json: bool) -> None:
+    """Run one job and store it in a case, which nobody else can change meanwhile."""
+    from facegen_app.casework.audit_log import this_user
+    from facegen_app.casework.case_record import Finished, recording
+
+    with recording(case, this_user(role)) as record:
+
+        def store(done: Done) -> dict[str, str]:
+            return {"case": str(case), "run": record(Finished(job, done))}
+
+        run_and_show(job, as_json=as_json, store=store)
 
 
 def missing_parts(skull: Skull) -> list[str]:
