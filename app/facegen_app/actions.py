@@ -23,6 +23,8 @@ class Command:
         Keys, or empty.
     tip
         What it does, in a few words.
+    group
+        Commands of one group exclude each other, and the chosen one is marked; or empty.
     """
 
     name: str
@@ -30,12 +32,14 @@ class Command:
     text: str
     shortcut: str
     tip: str
+    group: str = ""
 
 
 FILE = str(QT_TRANSLATE_NOOP("Commands", "&File"))
 LANDMARKS = str(QT_TRANSLATE_NOOP("Commands", "&Landmarks"))
 FACE = str(QT_TRANSLATE_NOOP("Commands", "F&ace"))
 VIEW = str(QT_TRANSLATE_NOOP("Commands", "&View"))
+APPEARANCE = str(QT_TRANSLATE_NOOP("Commands", "&Appearance"))
 HELP = str(QT_TRANSLATE_NOOP("Commands", "&Help"))
 
 COMMANDS = (
@@ -70,8 +74,16 @@ COMMANDS = (
     Command("three-quarter-left", VIEW, "Left t&hree-quarter", "4", "Look from the left front"),
     Command("lateral-left", VIEW, "&Left lateral", "5", "Look at the left side"),
     Command("vertex", VIEW, "&Vertex", "6", "Look from above"),
+    Command(
+        "appearance_system", APPEARANCE, "As the &system", "",
+        "Light or dark, as the system is set", "appearance",
+    ),
+    Command("appearance_light", APPEARANCE, "&Light", "", "Dark words on light", "appearance"),
+    Command("appearance_dark", APPEARANCE, "&Dark", "", "Light words on dark", "appearance"),
     Command("demo", HELP, "&Demo scan", "", "Open a synthetic head made by the program"),
     Command("about", HELP, "&About FaceGen", "F1", "Versions, licences, limits of use"),
 )  # fmt: skip
 
 MENUS = (FILE, LANDMARKS, FACE, VIEW, HELP)
+SUBMENUS = {APPEARANCE: VIEW}
+"""Menu → the menu that it stands in, at its end."""

@@ -20,6 +20,7 @@ from facegen_inference.errors import UserError
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
+    from facegen_app.controllers.appearance import Appearance
     from facegen_app.controllers.demo import Demo
     from facegen_app.controllers.export import Export
     from facegen_app.controllers.landmarks import Landmarks
@@ -63,6 +64,7 @@ class Desk:
     reconstruct: Reconstruct
     export: Export
     demo: Demo
+    appearance: Appearance
 
     def close(self) -> None:
         """Stop all work and remove what was only for this window."""
@@ -72,6 +74,7 @@ class Desk:
 
 def set_up() -> Desk:
     """Put models, views and controllers together; a `QApplication` must be there."""
+    from facegen_app.controllers.appearance import Appearance
     from facegen_app.controllers.demo import Demo
     from facegen_app.controllers.export import Export
     from facegen_app.controllers.landmarks import Landmarks
@@ -85,6 +88,7 @@ def set_up() -> Desk:
     from facegen_app.model.case import Case
     from facegen_app.model.landmarks import LandmarkModel
     from facegen_app.model.scene import SceneModel
+    from facegen_app.model.settings import SettingsModel
     from facegen_app.model.slices import SliceModel
     from facegen_app.views.main_window import MainWindow
     from facegen_inference.intended_use import INTENDED_USE
@@ -111,6 +115,7 @@ def set_up() -> Desk:
         reconstruct=Reconstruct(case, window, work, overlay, landmarks),
         export=Export(case, window, work),
         demo=Demo(window, work, open_scan),
+        appearance=Appearance(SettingsModel(_settings_file()), window),
     )
     window.commands["quit"].triggered.connect(window.close)
     window.commands["about"].triggered.connect(lambda *_: _show_about(window))
@@ -167,17 +172,17 @@ def make_application() -> QApplication:
             f"apt-get install {_DEBIAN_LIBRARIES}. {_WITHOUT_WINDOW}",
             reason=error,
         ) from error
-    from facegen_app.views.style import dress
+    from facegen_app.views.style import current_theme, dress
 
     existing = QApplication.instance()
     if isinstance(existing, QApplication):
-        dress(existing)
+        dress(existing, current_theme())
         return existing
     check_display()
     application = QApplication(["facegen"])
     application.setApplicationName("FaceGen")
     application.setDesktopFileName("facegen")
-    dress(application)
+    dress(application, current_theme())
     return application
 
 
@@ -227,9 +232,17 @@ def _x_answers(xcb: ctypes.CDLL) -> bool:
 
 
 def _make_scene() -> Scene3D:
+    from facegen_app.controllers.appearance import look_of
     from facegen_app.rendering.scene import Scene3D
+    from facegen_app.views.style import current_theme
 
-    return Scene3D()
+    return Scene3D(look_of(current_theme()))
+
+
+def _settings_file() -> Path:
+    import platformdirs
+
+    return platformdirs.user_config_path("facegen", appauthor=False) / "settings.json"
 
 
 def _show_about(window: MainWindow) -> None:

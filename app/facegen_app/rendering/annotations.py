@@ -32,6 +32,13 @@ class Labels:
         self._scale_text = _text(renderer, look.ink, centred=True)
         self._bar, self._bar_points = _bar(renderer, look.ink)
 
+    def set_look(self, look: Look) -> None:
+        """Change the colours of the writing."""
+        for actor in (self._title, self._scale_text, *self._edges.values()):
+            actor.GetTextProperty().SetColor(*look.ink)
+        self._note.GetTextProperty().SetColor(*look.quiet_ink)
+        self._bar.GetProperty().SetColor(*look.ink)
+
     def place(
         self,
         pose: Pose,
@@ -97,8 +104,15 @@ class OrientationCube:
         self.renderer.SetLayer(1)
         self.renderer.InteractiveOff()
         self.renderer.SetUseFXAA(True)
-        self.renderer.AddActor(_cube(look))
+        self._cube = _cube(look)
+        self.renderer.AddActor(self._cube)
         self.renderer.GetActiveCamera().ParallelProjectionOn()
+
+    def set_look(self, look: Look) -> None:
+        """Change the colours of the cube and its letters."""
+        self.renderer.RemoveActor(self._cube)
+        self._cube = _cube(look)
+        self.renderer.AddActor(self._cube)
 
     def place(
         self,

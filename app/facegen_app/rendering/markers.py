@@ -69,6 +69,11 @@ class Markers:
         for prop in (*self._spheres, *self._names):
             self._renderer.AddViewProp(prop)
 
+    def set_look(self, look: Look) -> None:
+        """Change the colours of the names."""
+        self._look = look
+        self.show(self._shown)
+
     def place(
         self, pose: Pose, size: tuple[int, int], scale: float, hidden: Sequence[bool]
     ) -> None:

@@ -147,6 +147,14 @@ class Scene3D:
         held.actor.GetProperty().SetBackfaceCulling(opacity < _OPAQUE)
         self._show(held)
 
+    def set_look(self, look: looks.Look) -> None:
+        """Change the colours of background and writing."""
+        self._renderer.SetBackground(*look.background)
+        self._markers.set_look(look)
+        if self._labels is not None and self._cube is not None:
+            self._labels.set_look(look)
+            self._cube.set_look(look)
+
     def set_frame(self, frame: Frame | None) -> None:
         """Name directions in this frame; without one, in the scanner's axes, and say so."""
         self._patient_from_frame = np.eye(4) if frame is None else frame.patient_from_frame

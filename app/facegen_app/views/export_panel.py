@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt, QUrl, Signal
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from facegen_app.views.section import Section, label
-from facegen_app.views.style import UNIT
+from facegen_app.views.tokens import UNIT
 
 
 class ExportPanel(Section):
@@ -53,6 +53,6 @@ class ExportPanel(Section):
         if path is not None:
             url = QUrl.fromLocalFile(str(path)).toString()
             name = path.name.replace("&", "&amp;").replace("<", "&lt;")
-            link = f'<a href="{url}" style="color: #7FB4E6">{name}</a>'
+            link = f'<a href="{url}">{name}</a>'
             self._saved.setText(self.tr("Saved: {link}").format(link=link))
             self._saved.setToolTip(str(path))

@@ -11,7 +11,7 @@ from PySide6.QtGui import QIntValidator
 from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QPushButton, QWidget
 
 from facegen_app.views.section import Section, label
-from facegen_app.views.style import UNIT
+from facegen_app.views.tokens import UNIT
 
 _METHODS = (
     ("neural", str(QT_TRANSLATE_NOOP("FacePanel", "Neural (from CT)"))),

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from facegen_app.views.section import Section, label
-from facegen_app.views.style import ACCENT, LINE, RAISED, UNIT
+from facegen_app.views.tokens import UNIT
 
 Colour = tuple[float, float, float]
 
@@ -68,9 +68,7 @@ class LayerRow(QWidget):
         self.percent.setText(self.tr("{value} %").format(value=round(100 * opacity)))
         self._colour = QColor.fromRgbF(*colour)
         self.swatch.setStyleSheet(
-            f"QToolButton {{ background: {self._colour.name()}; border: 1px solid {LINE};"
-            f" border-radius: 3px; }} QToolButton:disabled {{ background: {RAISED}; }}"
-            f" QToolButton:focus {{ border-color: {ACCENT}; }}"
+            f"QToolButton:enabled {{ background: {self._colour.name()}; border-radius: 3px; }}"
         )
 
     def _choose_colour(self) -> None:

@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, Qt, Signal
-from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence
+from PySide6.QtGui import (
+    QAction,
+    QActionGroup,
+    QCloseEvent,
+    QDragEnterEvent,
+    QDropEvent,
+    QKeySequence,
+)
 from PySide6.QtWidgets import (
     QFileDialog,
     QFrame,
     QHBoxLayout,
     QMainWindow,
+    QMenu,
     QScrollArea,
     QSplitter,
     QStackedLayout,
@@ -24,7 +32,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from facegen_app.actions import COMMANDS, MENUS
+from facegen_app.actions import COMMANDS, MENUS, SUBMENUS
 from facegen_app.errors import Trouble
 from facegen_app.views.error_dialog import ErrorDialog
 from facegen_app.views.export_panel import ExportPanel
@@ -36,7 +44,7 @@ from facegen_app.views.scan_panel import ScanPanel
 from facegen_app.views.scene_view import SceneView
 from facegen_app.views.section import label
 from facegen_app.views.slices_panel import SlicesPanel
-from facegen_app.views.style import UNIT
+from facegen_app.views.tokens import UNIT
 from facegen_app.views.view_bar import ViewBar
 from facegen_app.views.welcome import Welcome
 
@@ -49,11 +57,13 @@ _SIDE_WIDTH = 312
 class MainWindow(QMainWindow):
     """The window.
 
-    Emits wishes: a path that was dropped on it, and that it is about to close.
+    Emits wishes: a path that was dropped on it, and that it is about to close; and tells when the
+    system turns light or dark.
     """
 
     path_dropped = Signal(object)
     closing = Signal()
+    scheme_changed = Signal(Qt.ColorScheme)
 
     def __init__(self, make_scene: Callable[[], Scene3D], intended_use: str) -> None:
         super().__init__()
@@ -129,15 +139,24 @@ class MainWindow(QMainWindow):
     def _make_menus(self) -> dict[str, QAction]:
         """Make the menus from the table of commands; returns name → action."""
         menus = {name: self.menuBar().addMenu(_translated(name)) for name in MENUS}
-        actions = {}
+        for name, parent in SUBMENUS.items():
+            menus[name] = QMenu(_translated(name), menus[parent])
+        actions: dict[str, QAction] = {}
+        groups: dict[str, QActionGroup] = {}
         for command in COMMANDS:
             action = QAction(_translated(command.text), self)
             action.setStatusTip(_translated(command.tip))
             action.setToolTip(_translated(command.tip))
             if command.shortcut:
                 action.setShortcut(QKeySequence(command.shortcut))
+            if command.group:
+                action.setCheckable(True)
+                groups.setdefault(command.group, QActionGroup(self)).addAction(action)
             menus[command.menu].addAction(action)
             actions[command.name] = action
+        for name, parent in SUBMENUS.items():
+            menus[parent].addSeparator()
+            menus[parent].addMenu(menus[name])
         return actions
 
     def _make_stage(self) -> QWidget:

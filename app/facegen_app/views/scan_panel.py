@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
 
 from facegen_app.views.section import Section, label
-from facegen_app.views.style import UNIT
+from facegen_app.views.tokens import UNIT
 
 _SHOWN_WARNINGS = 3
 

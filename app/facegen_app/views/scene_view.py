@@ -25,7 +25,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from facegen_app.views.style import STAGE
+from facegen_app.views.style import current_theme
 
 if TYPE_CHECKING:
     from facegen_app.rendering.scene import Scene3D
@@ -167,7 +167,7 @@ class SceneView(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Show the last frame."""
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(STAGE))
+        painter.fillRect(self.rect(), QColor(current_theme().stage))
         if self._image is not None:
             painter.drawImage(0, 0, self._image)
         painter.end()

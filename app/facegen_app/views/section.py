@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from facegen_app.views.style import UNIT
+from facegen_app.views.tokens import UNIT
 
 
 def label(text: str, kind: str, *, wrap: bool = False) -> QLabel:
