@@ -74,6 +74,10 @@ COMMANDS = (
     Command("three-quarter-left", VIEW, "Left t&hree-quarter", "4", "Look from the left front"),
     Command("lateral-left", VIEW, "&Left lateral", "5", "Look at the left side"),
     Command("vertex", VIEW, "&Vertex", "6", "Look from above"),
+    Command("wipe", VIEW, "&Wipe between skull and face", "W", "Skull left of a line, face right"),
+    Command("wipe_left", VIEW, "Line to the lef&t", ",", "Move the line of the wipe left"),
+    Command("wipe_right", VIEW, "Line to the ri&ght", ".", "Move the line of the wipe right"),
+    Command("uncertainty", VIEW, "&Uncertainty of the face", "U", "Colour it by its 90 % band"),
     Command(
         "appearance_system", APPEARANCE, "As the &system", "",
         "Light or dark, as the system is set", "appearance",

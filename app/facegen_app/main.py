@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from facegen_app.controllers.overlay import Overlay
     from facegen_app.controllers.place_landmarks import PlaceLandmarks
     from facegen_app.controllers.reconstruct import Reconstruct
+    from facegen_app.controllers.review import Review
     from facegen_app.controllers.slices import Slices
     from facegen_app.controllers.work import Work
     from facegen_app.jobs import Jobs
@@ -62,6 +63,7 @@ class Desk:
     landmarks: Landmarks
     place_landmarks: PlaceLandmarks
     reconstruct: Reconstruct
+    review: Review
     export: Export
     demo: Demo
     appearance: Appearance
@@ -82,6 +84,7 @@ def set_up() -> Desk:
     from facegen_app.controllers.overlay import Overlay
     from facegen_app.controllers.place_landmarks import PlaceLandmarks
     from facegen_app.controllers.reconstruct import Reconstruct
+    from facegen_app.controllers.review import Review
     from facegen_app.controllers.slices import Slices
     from facegen_app.controllers.work import Work
     from facegen_app.jobs import Jobs
@@ -113,6 +116,7 @@ def set_up() -> Desk:
         landmarks=landmarks,
         place_landmarks=PlaceLandmarks(points, scene, slice_model, window),
         reconstruct=Reconstruct(case, window, work, overlay, landmarks),
+        review=Review(scene, window, overlay),
         export=Export(case, window, work),
         demo=Demo(window, work, open_scan),
         appearance=Appearance(SettingsModel(_settings_file()), window),

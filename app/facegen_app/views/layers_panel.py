@@ -1,4 +1,4 @@
-"""Step 3: skull and face over each other: visibility, colour, opacity, and which face."""
+"""Skull and face one by one: visibility, colour, opacity, and which face."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from facegen_app.views.section import Section, label
+from facegen_app.views.section import label
 from facegen_app.views.tokens import UNIT
 
 Colour = tuple[float, float, float]
@@ -81,7 +81,7 @@ class LayerRow(QWidget):
         dialog.open()
 
 
-class LayersPanel(Section):
+class LayersPanel(QWidget):
     """One row for the skull, one for the face, and the choice among the faces.
 
     Emits the wish for another variant: its number, 0 for the face itself.
@@ -90,12 +90,13 @@ class LayersPanel(Section):
     variant_wished = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("3", "Overlay", parent)
+        super().__init__(parent)
         self.rows = {
             "skull": LayerRow(self.tr("Skull"), self),
             "face": LayerRow(self.tr("Face"), self),
         }
-        grid = QGridLayout()
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(UNIT)
         grid.setVerticalSpacing(UNIT)
         for line, row in enumerate(self.rows.values()):
@@ -112,7 +113,6 @@ class LayersPanel(Section):
         self._variant_label.setBuddy(self._variant)
         grid.addWidget(self._variant_label, 2, 0)
         grid.addWidget(self._variant, 2, 1, 1, 3)
-        self.body.addLayout(grid)
         self.show_variants(())
         self.set_present("skull", False)
         self.set_present("face", False)

@@ -40,6 +40,7 @@ from facegen_app.views.face_panel import FacePanel
 from facegen_app.views.job_bar import JobBar
 from facegen_app.views.landmarks_panel import LandmarksPanel
 from facegen_app.views.layers_panel import LayersPanel
+from facegen_app.views.review_panel import ReviewPanel
 from facegen_app.views.scan_panel import ScanPanel
 from facegen_app.views.scene_view import SceneView
 from facegen_app.views.section import label
@@ -75,6 +76,7 @@ class MainWindow(QMainWindow):
         self.landmarks_panel = LandmarksPanel(self)
         self.face_panel = FacePanel(self)
         self.layers_panel = LayersPanel(self)
+        self.review_panel = ReviewPanel(self.layers_panel, self)
         self.export_panel = ExportPanel(self)
         self.view_bar = ViewBar(self)
         self.scene_view = SceneView(make_scene, self)
@@ -180,7 +182,7 @@ class MainWindow(QMainWindow):
         column.setContentsMargins(UNIT * 2, UNIT * 3 // 2, UNIT * 2, UNIT)
         column.setSpacing(UNIT * 3 // 2)
         for section in (self.scan_panel, self.landmarks_panel, self.face_panel,
-                        self.layers_panel, self.export_panel):  # fmt: skip
+                        self.review_panel, self.export_panel):  # fmt: skip
             column.addWidget(section)
         column.addStretch(1)
         inside = QWidget()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from facegen_app.views.tokens import UNIT
 
@@ -46,3 +47,38 @@ class Section(QWidget):
         whole.addSpacing(UNIT // 2)
         whole.addWidget(line)
         line.setVisible(not last)
+
+
+class More(QWidget):
+    """What is seldom needed, behind one button.
+
+    Parameters
+    ----------
+    inside
+        The widget that the button shows and hides.
+    tip
+        What is behind it.
+    """
+
+    def __init__(self, inside: QWidget, tip: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._inside = inside
+        self.button = QToolButton()
+        self.button.setCheckable(True)
+        self.button.setProperty("kind", "opener")
+        self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.button.setToolTip(tip)
+        self.button.setText(self.tr("More"))
+        self.button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.button.toggled.connect(self._show)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(UNIT // 2)
+        whole.addWidget(self.button, 0, Qt.AlignmentFlag.AlignLeft)
+        whole.addWidget(inside)
+        self._show(False)
+
+    def _show(self, shown: bool) -> None:
+        self._inside.setVisible(shown)
+        arrow = Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow
+        self.button.setArrowType(arrow)

@@ -79,6 +79,18 @@ QSlider::handle:horizontal {{
 QSlider::handle:horizontal:disabled {{ background: {theme.faint}; }}
 QSlider::handle:horizontal:focus {{ border: 2px solid {theme.accent}; width: 12px; height: 12px;
     border-radius: 8px; }}
+QSlider[kind="big"] {{ min-height: 28px; }}
+QSlider[kind="big"]::groove:horizontal {{ height: 6px; border-radius: 3px; }}
+QSlider[kind="big"]::sub-page:horizontal {{ border-radius: 3px; }}
+QSlider[kind="big"]::handle:horizontal {{
+    width: 20px; height: 20px; margin: -7px 0; border-radius: 10px; }}
+QSlider[kind="big"]::handle:horizontal:focus {{ width: 18px; height: 18px;
+    border-radius: 11px; margin: -8px 0; }}
+QToolButton[kind="choice"] {{ color: {theme.quiet}; background: {theme.panel}; }}
+QToolButton[kind="choice"]:checked {{
+    color: {theme.text}; background: {theme.raised}; border-color: {theme.accent}; }}
+QToolButton[kind="choice"]:disabled {{ color: {theme.faint}; background: {theme.panel};
+    border-color: {theme.line}; }}
 QCheckBox {{ color: {theme.text}; spacing: 6px; }}
 QCheckBox:disabled {{ color: {theme.faint}; }}
 QProgressBar {{
