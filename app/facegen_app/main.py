@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from facegen_app.model.landmarks import LandmarkModel
     from facegen_app.model.scene import SceneModel
     from facegen_app.model.slices import SliceModel
+    from facegen_app.model.steps import Steps
     from facegen_app.rendering.scene import Scene3D
     from facegen_app.views.main_window import MainWindow
 
@@ -67,6 +68,7 @@ class Desk:
     export: Export
     demo: Demo
     appearance: Appearance
+    steps: Steps
 
     def close(self) -> None:
         """Stop all work and remove what was only for this window."""
@@ -77,6 +79,7 @@ class Desk:
 def set_up() -> Desk:
     """Put models, views and controllers together; a `QApplication` must be there."""
     from facegen_app.controllers.appearance import Appearance
+    from facegen_app.controllers.case_steps import CaseSteps
     from facegen_app.controllers.demo import Demo
     from facegen_app.controllers.export import Export
     from facegen_app.controllers.landmarks import Landmarks
@@ -93,6 +96,7 @@ def set_up() -> Desk:
     from facegen_app.model.scene import SceneModel
     from facegen_app.model.settings import SettingsModel
     from facegen_app.model.slices import SliceModel
+    from facegen_app.model.steps import Steps
     from facegen_app.views.main_window import MainWindow
     from facegen_inference.intended_use import INTENDED_USE
 
@@ -102,6 +106,7 @@ def set_up() -> Desk:
     overlay = Overlay(scene, window)
     landmarks = Landmarks(case, points, window, work, overlay)
     open_scan = OpenScan(case, slice_model, window, work, overlay)
+    steps, export = Steps(), Export(case, window, work)
     desk = Desk(
         window=window,
         case=case,
@@ -117,10 +122,12 @@ def set_up() -> Desk:
         place_landmarks=PlaceLandmarks(points, scene, slice_model, window),
         reconstruct=Reconstruct(case, window, work, overlay, landmarks),
         review=Review(scene, window, overlay),
-        export=Export(case, window, work),
+        export=export,
         demo=Demo(window, work, open_scan),
         appearance=Appearance(SettingsModel(_settings_file()), window),
+        steps=steps,
     )
+    CaseSteps(steps, case, points, scene).connect(window, export)
     window.commands["quit"].triggered.connect(window.close)
     window.commands["about"].triggered.connect(lambda *_: _show_about(window))
     window.closing.connect(desk.close)

@@ -79,7 +79,7 @@ def test_the_line_is_dragged_in_the_view_and_the_head_stays(desk: Desk, qtbot) -
     pose, before = view.scene.pose, pixels(view)
     start = QPoint(view.width() // 2 + 3, 60)
     qtbot.mouseMove(view, start)
-    assert view.cursor().shape() == Qt.CursorShape.SplitHCursor
+    qtbot.waitUntil(lambda: view.cursor().shape() == Qt.CursorShape.SplitHCursor, timeout=WAIT)
     qtbot.mousePress(view, LEFT, pos=start)
     for x in (-30, -90, -150):
         qtbot.mouseMove(view, start + QPoint(x, 20))
@@ -93,7 +93,7 @@ def test_the_line_is_dragged_in_the_view_and_the_head_stays(desk: Desk, qtbot) -
 
     away = QPoint(view.width() - 40, 80)
     qtbot.mouseMove(view, away)
-    assert view.cursor().shape() == Qt.CursorShape.ArrowCursor
+    qtbot.waitUntil(lambda: view.cursor().shape() == Qt.CursorShape.ArrowCursor, timeout=WAIT)
     qtbot.mousePress(view, LEFT, pos=away)
     qtbot.mouseMove(view, away + QPoint(-40, 0))
     qtbot.mouseRelease(view, LEFT, pos=away + QPoint(-40, 0))

@@ -121,6 +121,7 @@ class Overlay:
     def _show_layer(self, name: str) -> None:
         """Show a layer of the model in the panel and in the scene: one frame."""
         self._show_row(name)
+        self._show_toggles()
         view = self._window.scene_view
         if view.has_scene:
             layer = self._model.shown(name)
@@ -145,6 +146,11 @@ class Overlay:
         self._window.layers_panel.set_present("skull", self._has_skull)
         self._window.layers_panel.set_present("face", bool(self._faces))
         self._window.view_bar.set_ready(self._has_skull)
-        for name in (*VIEW_NAMES, "toggle_skull"):
+        for name in VIEW_NAMES:
             self._window.commands[name].setEnabled(self._has_skull)
-        self._window.commands["toggle_face"].setEnabled(bool(self._faces))
+        self._show_toggles()
+
+    def _show_toggles(self) -> None:
+        """Let layers be shown and hidden where that is seen: not while the skull is bare."""
+        for name, present in (("skull", self._has_skull), ("face", bool(self._faces))):
+            self._window.commands[f"toggle_{name}"].setEnabled(present and not self._model.bare)

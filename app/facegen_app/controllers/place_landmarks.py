@@ -76,7 +76,7 @@ class PlaceLandmarks:
             view.request_frame()
 
     def _show_placing(self) -> None:
-        """While placing, show the bare skull, let clicks be told, and say what to click."""
+        """While placing, let clicks be told, and say what to click."""
         placing = self._model.placing
         if placing:
             name = name_of(self._model.chosen)
@@ -85,7 +85,6 @@ class PlaceLandmarks:
             return
         self._was_placing = placing
         self._window.scene_view.set_aimed(placing)
-        self._scene.set_bare(placing)
         if not placing:
             self._say("")
 

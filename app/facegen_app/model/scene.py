@@ -77,6 +77,11 @@ class SceneModel:
         """Whether the face is coloured by its 90 % band."""
         return self._bands
 
+    @property
+    def bare(self) -> bool:
+        """Whether the skull is shown alone and solid, whatever the layers say."""
+        return self._bare
+
     def set_blend(self, blend: float) -> None:
         """Fade between skull (0) and face (1): sets both opacities and ends the wipe.
 

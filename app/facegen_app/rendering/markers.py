@@ -98,9 +98,10 @@ class Markers:
             sphere.SetScale(mm * (_CHOSEN_RADIUS if marker.chosen else _RADIUS))
             x, y = pose.pixel_of(np.array(marker.position), size)
             style = name.GetTextProperty()
+            below = 26 if is_hidden else 5  # clear of the name of what lies in front
             outward = -1 if x < 0.48 * width else 1  # names never cover the middle of the face
             name.SetDisplayPosition(
-                round(x + 12 * outward * scale), round(height - 1 - y - 5 * scale)
+                round(x + 12 * outward * scale), round(height - 1 - y - below * scale)
             )
             if outward < 0:
                 style.SetJustificationToRight()

@@ -1,6 +1,6 @@
 """The frame that places everything; no logic.
 
-At the left the four steps of the work, in the middle the head, at the right the slices, below
+At the left the seven steps of a case, in the middle the head, at the right the slices, below
 what the program may be used for and what is being worked on.
 """
 
@@ -25,7 +25,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QMainWindow,
     QMenu,
-    QScrollArea,
     QSplitter,
     QStackedLayout,
     QVBoxLayout,
@@ -40,19 +39,20 @@ from facegen_app.views.face_panel import FacePanel
 from facegen_app.views.job_bar import JobBar
 from facegen_app.views.landmarks_panel import LandmarksPanel
 from facegen_app.views.layers_panel import LayersPanel
+from facegen_app.views.profile_panel import ProfilePanel
 from facegen_app.views.review_panel import ReviewPanel
 from facegen_app.views.scan_panel import ScanPanel
 from facegen_app.views.scene_view import SceneView
 from facegen_app.views.section import label
+from facegen_app.views.skull_panel import SkullPanel
 from facegen_app.views.slices_panel import SlicesPanel
+from facegen_app.views.steps_panel import StepsPanel
 from facegen_app.views.tokens import UNIT
 from facegen_app.views.view_bar import ViewBar
 from facegen_app.views.welcome import Welcome
 
 if TYPE_CHECKING:
     from facegen_app.rendering.scene import Scene3D
-
-_SIDE_WIDTH = 312
 
 
 class MainWindow(QMainWindow):
@@ -73,11 +73,25 @@ class MainWindow(QMainWindow):
         self.resize(1280, 800)
         self.commands = self._make_menus()
         self.scan_panel = ScanPanel(self)
+        self.skull_panel = SkullPanel(self)
         self.landmarks_panel = LandmarksPanel(self)
+        self.profile_panel = ProfilePanel(self)
         self.face_panel = FacePanel(self)
         self.layers_panel = LayersPanel(self)
         self.review_panel = ReviewPanel(self.layers_panel, self)
         self.export_panel = ExportPanel(self)
+        self.steps_panel = StepsPanel(
+            {
+                "scan": self.scan_panel,
+                "skull": self.skull_panel,
+                "landmarks": self.landmarks_panel,
+                "profile": self.profile_panel,
+                "face": self.face_panel,
+                "review": self.review_panel,
+                "report": self.export_panel,
+            },
+            self,
+        )
         self.view_bar = ViewBar(self)
         self.scene_view = SceneView(make_scene, self)
         self.welcome = Welcome(self)
@@ -94,7 +108,7 @@ class MainWindow(QMainWindow):
         middle.setChildrenCollapsible(False)
         upper = QHBoxLayout()
         upper.setSpacing(0)
-        upper.addWidget(self._make_side())
+        upper.addWidget(self.steps_panel)
         upper.addWidget(middle, 1)
         whole = QVBoxLayout()
         whole.setContentsMargins(0, 0, 0, 0)
@@ -175,27 +189,6 @@ class MainWindow(QMainWindow):
         stage = QWidget()
         stage.setLayout(column)
         return stage
-
-    def _make_side(self) -> QScrollArea:
-        """Make the left side: the four steps, one above the other, and the landmarks."""
-        column = QVBoxLayout()
-        column.setContentsMargins(UNIT * 2, UNIT * 3 // 2, UNIT * 2, UNIT)
-        column.setSpacing(UNIT * 3 // 2)
-        for section in (self.scan_panel, self.landmarks_panel, self.face_panel,
-                        self.review_panel, self.export_panel):  # fmt: skip
-            column.addWidget(section)
-        column.addStretch(1)
-        inside = QWidget()
-        inside.setObjectName("panel")
-        inside.setLayout(column)
-        inside.setMaximumWidth(_SIDE_WIDTH)
-        side = QScrollArea()
-        side.setWidget(inside)
-        side.setWidgetResizable(True)
-        side.setFixedWidth(_SIDE_WIDTH)
-        side.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        side.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        return side
 
     def _make_footer(self, intended_use: str) -> QFrame:
         """Make the line below: what the program is for, and what is being worked on."""

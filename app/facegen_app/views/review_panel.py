@@ -36,7 +36,7 @@ class ReviewPanel(Section):
     dragged = Signal(bool)
 
     def __init__(self, layers: LayersPanel, parent: QWidget | None = None) -> None:
-        super().__init__("3", "Review", parent)
+        super().__init__(parent)
         self.fade = _mode(self.tr("Fade"), self.tr("One slider from the skull to the face"))
         self.wipe = _mode(self.tr("Wipe"), self.tr("Skull left of a line, face right of it (W)"))
         modes = QButtonGroup(self)

@@ -1,9 +1,9 @@
-"""A titled section of the side panel: a number, a name and what belongs to this step."""
+"""What the panels of the steps are made of: lines of text, a column, and what is behind More."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 
 from facegen_app.views.tokens import UNIT
 
@@ -17,36 +17,13 @@ def label(text: str, kind: str, *, wrap: bool = False) -> QLabel:
 
 
 class Section(QWidget):
-    """One step of the work, with a line beneath it.
+    """What is worked with in one step; `body` takes it from top to bottom."""
 
-    Parameters
-    ----------
-    number, title
-        As shown: ``1``, ``Scan``.
-    last
-        Whether it is the lowest, with no line beneath it.
-    """
-
-    def __init__(
-        self, number: str, title: str, parent: QWidget | None = None, *, last: bool = False
-    ) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        head = QHBoxLayout()
-        head.setSpacing(UNIT)
-        head.addWidget(label(number, "number"))
-        head.addWidget(label(title, "title"), 1)
-        line = QFrame()
-        line.setProperty("kind", "line")
-        self.body = QVBoxLayout()
-        self.body.setSpacing(UNIT * 3 // 4)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.setSpacing(UNIT)
-        whole.addLayout(head)
-        whole.addLayout(self.body)
-        whole.addSpacing(UNIT // 2)
-        whole.addWidget(line)
-        line.setVisible(not last)
+        self.body = QVBoxLayout(self)
+        self.body.setContentsMargins(0, 0, 0, 0)
+        self.body.setSpacing(UNIT)
 
 
 class More(QWidget):

@@ -71,6 +71,10 @@ class SliceView(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumSize(120, 100)
         self.setAccessibleName(name)
+        self.setToolTip(
+            self.tr("Click or drag: crosshair here. Wheel, Page Up and Page Down: other slices.")
+        )
+        self.setToolTipDuration(4000)
 
     def show_picture(self, picture: SlicePicture | None) -> None:
         """Show a slice, or nothing."""

@@ -50,7 +50,7 @@ QToolButton[kind="segment"]:checked {{ background: {theme.raised}; color: {theme
 QToolButton[kind="segment"]:focus {{ border-color: {theme.accent}; }}
 QToolButton[kind="opener"] {{
     background: transparent; border: 1px solid transparent; padding: 0 6px 0 0; margin-left: -7px;
-    font-size: {TITLE}px; font-weight: 600; }}
+    color: {theme.quiet}; }}
 QToolButton[kind="opener"]:hover {{ color: {theme.accent}; }}
 QToolButton[kind="opener"]:focus {{ border-color: {theme.accent}; }}
 QPushButton:checked {{ border-color: {theme.accent}; color: {theme.accent}; }}
