@@ -77,6 +77,19 @@ def test_a_lost_frame_is_not_started_and_what_was_made_from_it_stale(worked: Ste
     worked.drop("landmarks")
 
 
+def test_what_has_to_come_first_is_named() -> None:
+    steps = Steps()
+    assert [steps.lacking(name) for name in STEPS] == [
+        None, "scan", "scan", None, "scan", "scan", "scan",
+    ]  # fmt: skip
+    for name in ("scan", "skull", "landmarks"):
+        steps.record(name, 1)
+    assert steps.lacking("face") is None  # without a profile
+    assert steps.lacking("report") == "face"
+    steps.record("landmarks", 2)
+    assert steps.lacking("face") is None
+
+
 def test_any_step_can_be_gone_to_and_each_move_is_told_once() -> None:
     steps, told = Steps(), []
     steps.chosen.connect(lambda left, name: told.append((left, name)))

@@ -124,8 +124,12 @@ def test_uncertainty_is_coloured_where_the_face_carries_it(desk: Desk, qtbot) ->
     settle(desk, qtbot)
     assert panel.bands.isChecked()
     assert np.abs(pixels(view) - before).mean() > 2
+    assert "Bone shines through" in panel.meaning
+    panel.blend_slider.setValue(1000)
+    assert "Nine times in ten" in panel.meaning
     desk.window.layers_panel.variant_wished.emit(1)
     settle(desk, qtbot)
+    assert "no band" in panel.meaning
     assert not panel.bands.isEnabled()  # an alternative has no band of its own
     assert not desk.window.commands["uncertainty"].isEnabled()
     desk.window.layers_panel.variant_wished.emit(0)

@@ -164,6 +164,19 @@ def test_the_next_button_leads_through_every_step(desk: Desk, qtbot, made_up) ->
     assert shown(desk)["face"] is State.NOT_STARTED
 
 
+def test_a_step_too_early_says_what_comes_first(desk: Desk, made_up) -> None:
+    def said() -> list[str]:
+        return [one.text() for one in page_of(desk).findChildren(QLabel) if one.isVisible()]
+
+    desk.steps.choose("review")
+    assert "First comes the step Scan." in said()
+    open_case(desk, made_up)
+    desk.steps.choose("review")
+    assert "First comes the step Face." in said()
+    desk.case.set_face(made_up.face, Request())
+    assert not [text for text in said() if text.startswith("First")]
+
+
 def test_keys_go_to_every_step(worked: Desk, qtbot) -> None:
     for number, name in enumerate(STEPS, start=1):
         key = Qt.Key(Qt.Key.Key_0 + number)

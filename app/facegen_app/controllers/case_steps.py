@@ -152,5 +152,5 @@ class CaseSteps:
         )
         panel.show_states(states)
         panel.show_step(steps.current, following, advised=advised)
-        panel.show_cause(steps.cause(steps.current))
+        panel.show_doubt(stale=steps.cause(steps.current), lacking=steps.lacking(steps.current))
         self._window.commands["next_step"].setEnabled(following is not None)

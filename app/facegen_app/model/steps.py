@@ -79,6 +79,19 @@ class Steps:
                 return found
         return name if self.state(name) is State.STALE else None
 
+    def lacking(self, name: str) -> str | None:
+        """Return the first step without which this one cannot be worked; None where all is there.
+
+        The profile never lacks: nothing known of the person is an answer too.
+        """
+        for one in RESTS_ON[name]:
+            found = self.lacking(one)
+            if found is None and one != "profile" and self.state(one) is State.NOT_STARTED:
+                found = one
+            if found is not None:
+                return found
+        return None
+
     def record(self, name: str, result: Hashable) -> None:
         """Say that a step came to a result, from what the steps before it hold now.
 

@@ -152,7 +152,10 @@ def _cube(look: Look) -> vtkAnnotatedCubeActor:
     cube.SetYFaceTextRotation(0)
     cube.SetZFaceTextRotation(90)
     cube.SetFaceTextScale(0.6)
-    shade = tuple(0.75 * b + 0.25 * i for b, i in zip(look.background, look.ink, strict=True))
+    share = 0.45 if look.background > look.ink else 0.25  # light washes out on a light ground
+    shade = tuple(
+        (1 - share) * b + share * i for b, i in zip(look.background, look.ink, strict=True)
+    )
     cube.GetCubeProperty().SetColor(*shade)
     cube.GetCubeProperty().SetAmbient(0.3)
     cube.SetTextEdgesVisibility(False)

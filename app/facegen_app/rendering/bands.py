@@ -62,7 +62,7 @@ class Bands:
         left, top = 16 * scale, size[1] - 76 * scale
         long, wide = min(140 * scale, 0.26 * size[1]), 10 * scale
         write(self._title, "90 % band, ± mm", left, top, 12 * scale)
-        low = top - 10 * scale - long
+        low = top - 14 * scale - long
         for step in range(_STEPS + 1):
             y = low + long * step / _STEPS
             self._corners.SetPoint(2 * step, left, y, 0.0)

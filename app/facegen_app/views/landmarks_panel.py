@@ -79,7 +79,7 @@ class LandmarksPanel(Section):
 
     def show_state(self, state: PanelState) -> None:
         """Show all of it; emits nothing."""
-        self._status.setText(state.status)
+        self._status.setText(state.status[:1].upper() + state.status[1:])
         sentence, advice = state.question
         self._status.setProperty("kind", "warning" if sentence else "small")
         self._status.style().polish(self._status)

@@ -67,6 +67,7 @@ class ReviewPanel(Section):
         )
         self.bands.toggled.connect(self.bands_wished)
         self._meaning = label("", "small", wrap=True)
+        self._face = self._carried = self._mixed = False
         self.more = More(layers, self.tr("Each layer's opacity and colour, and other shapes"))
         self.body.addLayout(row)
         self.body.addWidget(self._pages)
@@ -80,11 +81,8 @@ class ReviewPanel(Section):
         for widget in (self.fade, self.wipe, self.blend_slider, self.wipe_slider):
             widget.setEnabled(face)
         self.bands.setEnabled(bands)
-        if bands or not face:
-            said = self.tr("In 9 of 10 people the skin lies within ± the coloured distance.")
-        else:
-            said = self.tr("This shape carries no band; the most likely one does.")
-        self._meaning.setText(said if face else "")
+        self._face, self._carried = face, bands
+        self._say()
 
     def show_state(self, blend: float, wipe: float | None, bands: bool) -> None:
         """Show fade, line (None without) and whether uncertainty is coloured; emits nothing."""
@@ -97,8 +95,26 @@ class ReviewPanel(Section):
         self.bands.setChecked(bands)
         for widget in widgets:
             widget.blockSignals(False)
+        self._mixed = bands and wipe is None and blend < 1.0
+        self._say()
         (self.fade if wipe is None else self.wipe).setChecked(True)
         self._pages.setCurrentIndex(0 if wipe is None else 1)
+
+    def _say(self) -> None:
+        """Say what the colours mean, and how they are seen unmixed with the bone."""
+        said = ""
+        if self._face and not self._carried:
+            said = self.tr("This shape carries no band; the most likely one does.")
+        elif self._face and self._mixed:
+            said = self.tr("Bone shines through the colours: slide to Face, or wipe, to read them.")
+        elif self._face:
+            said = self.tr("Nine times in ten the skin is expected within ± this distance.")
+        self._meaning.setText(said)
+
+    @property
+    def meaning(self) -> str:
+        """What is said of the colours."""
+        return self._meaning.text()
 
 
 def _mode(text: str, tip: str) -> QToolButton:

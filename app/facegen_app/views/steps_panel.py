@@ -77,7 +77,7 @@ class StepsPanel(QWidget):
         self.setFixedWidth(WIDTH)
         self.buttons: dict[str, StepButton] = {}
         self._pages = QStackedWidget()
-        self._causes: dict[str, QLabel] = {}
+        self._doubts: dict[str, QLabel] = {}
         self._names = list(panels)
         group = QButtonGroup(self)
         rows = QVBoxLayout()
@@ -90,8 +90,8 @@ class StepsPanel(QWidget):
             group.addButton(button)
             rows.addWidget(button)
             self.buttons[name] = button
-            self._causes[name] = label("", "warning", wrap=True)
-            self._pages.addWidget(_page(hint, self._causes[name], panel))
+            self._doubts[name] = label("", "warning", wrap=True)
+            self._pages.addWidget(_page(hint, self._doubts[name], panel))
         self.next = QPushButton()
         self.next.clicked.connect(self.next_wished)
         line = QFrame()
@@ -137,16 +137,18 @@ class StepsPanel(QWidget):
             self.next.style().unpolish(self.next)
             self.next.style().polish(self.next)
 
-    def show_cause(self, name: str | None) -> None:
-        """Say on every page which step is stale; None where none is."""
-        for line in self._causes.values():
-            line.setVisible(name is not None)
-            if name is not None:
-                line.setText(
-                    self.tr("{step} is stale: what it was made from has changed.").format(
-                        step=self.tr(_WORDS[name][0])
-                    )
-                )
+    def show_doubt(self, *, stale: str | None, lacking: str | None) -> None:
+        """Say on every page which step is stale or has to come first; None where none is."""
+        text = ""
+        if lacking is not None:
+            text = self.tr("First comes the step {step}.").format(step=self.tr(_WORDS[lacking][0]))
+        elif stale is not None:
+            text = self.tr("{step} is stale: what it was made from has changed.").format(
+                step=self.tr(_WORDS[stale][0])
+            )
+        for line in self._doubts.values():
+            line.setText(text)
+            line.setVisible(bool(text))
 
     def show_states(self, states: Mapping[str, State]) -> None:
         """Show how far each step is."""
@@ -154,7 +156,7 @@ class StepsPanel(QWidget):
             self.buttons[name].show_state(state)
 
 
-def _page(hint: str, cause: QLabel, panel: QWidget) -> QScrollArea:
+def _page(hint: str, doubt: QLabel, panel: QWidget) -> QScrollArea:
     """Return what is worked with in a step, below one sentence on it; it scrolls where it must."""
     inside = QWidget()
     inside.setObjectName("panel")
@@ -163,7 +165,7 @@ def _page(hint: str, cause: QLabel, panel: QWidget) -> QScrollArea:
     column.setContentsMargins(UNIT * 2, UNIT * 3 // 2, UNIT * 2, UNIT)
     column.setSpacing(UNIT * 3 // 2)
     column.addWidget(label(hint, "quiet", wrap=True))
-    column.addWidget(cause)
+    column.addWidget(doubt)
     column.addWidget(panel)
     column.addStretch(1)
     page = QScrollArea()
