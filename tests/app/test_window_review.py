@@ -59,6 +59,7 @@ def pixels(widget: QWidget) -> np.ndarray:
 def test_the_big_slider_fades_and_draws_one_frame(desk: Desk, qtbot) -> None:
     panel, view = desk.window.review_panel, desk.window.scene_view
     frames, before = settle(desk, qtbot), pixels(view)
+    view.scene.last_full_seconds = 0.01  # as of a small head: no coarse frame is needed
     panel.blend_slider.setValue(1000)
     assert settle(desk, qtbot) == frames + 1
     assert np.abs(pixels(view) - before).mean() > 2
@@ -69,6 +70,29 @@ def test_the_big_slider_fades_and_draws_one_frame(desk: Desk, qtbot) -> None:
     qtbot.keyClick(panel.blend_slider, Qt.Key.Key_Home)
     settle(desk, qtbot)
     assert desk.scene.blend == 0.0
+
+
+def test_a_key_draws_coarsely_first_where_fine_frames_are_slow(
+    desk: Desk, qtbot, monkeypatch
+) -> None:
+    view, drawn = desk.window.scene_view, []
+    settle(desk, qtbot)
+    render = view.scene.render
+
+    def slow(*size: int, moving: bool, scale: float) -> np.ndarray:
+        picture = render(*size, moving=moving, scale=scale)
+        view.scene.last_full_seconds = 0.6  # as of a large head drawn by software
+        drawn.append(moving)
+        return picture
+
+    view.scene.last_full_seconds = 0.6
+    monkeypatch.setattr(view.scene, "render", slow)
+    desk.window.review_panel.blend_slider.setFocus()
+    for _ in range(3):
+        qtbot.keyClick(desk.window.review_panel.blend_slider, Qt.Key.Key_Right)
+        qtbot.wait(10)
+    settle(desk, qtbot)
+    assert drawn == [True, True, True, False]
 
 
 def test_the_line_is_dragged_in_the_view_and_the_head_stays(desk: Desk, qtbot) -> None:

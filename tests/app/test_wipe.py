@@ -100,6 +100,10 @@ def test_a_saved_picture_shows_wipe_and_bands(scene: Scene3D, tmp_path: Path, mo
         scene.set_bands(bands)
         save_snapshot(scene.snapshot(), tmp_path / "seen.png", scale=1.0)
     one, two, three = (picture.astype(int) for picture in pictures)
+    line = two[:, SIZE // 2 - 1 : SIZE // 2 + 1].min(axis=(1, 2))
+    assert (line < 80).all()  # dark from top to bottom on paper
+    aside = two[SIZE // 2 - 6 : SIZE // 2 + 6, SIZE // 2 + 4 : SIZE // 2 + 9]
+    assert (aside[..., 0] > aside[..., 1] + 40).all()  # no handle hides the face
     assert np.abs(one - two).mean() > 5
     assert np.abs(two - three)[:, SIZE // 2 :].mean() > 5
 

@@ -55,7 +55,7 @@ class Review:
         if view.has_scene:
             view.scene.set_wipe(model.wipe)
             view.scene.set_bands(model.bands)
-            view.request_frame()
+            view.request_moving_frame()
         self._show_line()
 
     def _show_line(self) -> None:

@@ -180,6 +180,7 @@ class Scene3D:
         self._patient_from_frame = snapshot.patient_from_frame
         self._title, self._note = snapshot.title, snapshot.note
         self.set_markers(snapshot.markers)
+        self._wipe.has_handle = False
         self.set_wipe(snapshot.wipe)
         self.set_bands(snapshot.bands)
 

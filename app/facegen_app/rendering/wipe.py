@@ -18,10 +18,19 @@ _CORNERS = 32
 
 
 class Wipe:
-    """Cuts two meshes along one plane that holds the line and the direction of view."""
+    """Cuts two meshes along one plane that holds the line and the direction of view.
+
+    Attributes
+    ----------
+    share
+        Where the line stands, 0..1 of the picture's width; None without one.
+    has_handle
+        Whether the line has something to take hold of; a saved picture needs none.
+    """
 
     def __init__(self, renderer: vtkRenderer, look: Look) -> None:
         self.share: float | None = None
+        self.has_handle = True
         self._left, self._right = vtkPlane(), vtkPlane()
         self._line = _Shape(renderer, [range(0, 2)])
         self._disc = _Shape(renderer, polygons=[range(_CORNERS)])
@@ -42,8 +51,9 @@ class Wipe:
                 mapper.RemoveAllClippingPlanes()
                 if shown:
                     mapper.AddClippingPlane(plane)
-        for shape in (self._line, self._disc, self._arrows):
-            shape.actor.SetVisibility(shown)
+        self._line.actor.SetVisibility(shown)
+        for shape in (self._disc, self._arrows):
+            shape.actor.SetVisibility(shown and self.has_handle)
 
     def place(self, pose: Pose, size: tuple[int, int], scale: float) -> None:
         """Put plane and line where the camera needs them.

@@ -113,6 +113,13 @@ class SceneView(QWidget):
         if self._scene is not None and not self._draw_timer.isActive():
             self._draw_timer.start()
 
+    def request_moving_frame(self) -> None:
+        """Draw at once, coarsely where a fine frame is slow; then finely when nothing follows."""
+        if self._scene is not None and not self._is_fluent():
+            self._moving = True
+            self._rest_timer.start()
+        self.request_frame()
+
     def hold(self, held: bool) -> None:
         """Say that a slider elsewhere is being dragged: frames may be coarse until it is let go."""
         self._held = held and self._scene is not None and not self._is_fluent()
@@ -197,9 +204,9 @@ class SceneView(QWidget):
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Begin to move."""
         if self._scene is not None:
-            self._wipe_pressed = self._is_on_line(event)
-            self._pressed_at = event.position()
             left = event.button() == Qt.MouseButton.LeftButton
+            self._wipe_pressed = left and self._is_on_line(event)
+            self._pressed_at = event.position()
             self._aimed_at = event.position() if self._aimed and left else None
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
