@@ -56,20 +56,26 @@ def desk(qtbot) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def worked(desk: Desk, qtbot, made_up) -> Desk:
-    """A case with a face, as the controllers make one."""
+def worked(desk: Desk, made_up) -> Desk:
+    """A case with a face, nothing of it drawn."""
     open_case(desk, made_up)
     desk.case.set_face(made_up.face, Request())
-    meshes = [made_up.face.mesh, *(v.mesh for v in made_up.face.variants)]
-    desk.overlay.show_faces([display_mesh(m) for m in meshes], ["Most likely", "Thin", "Heavy"])
-    qtbot.wait(20)
     return desk
 
 
-def open_case(desk: Desk, made_up, name: str = "made-up") -> None:
-    desk.case.set_scan(Path(name), made_up.prepared.scan)
-    desk.slice_model.set_volume(made_up.prepared.scan.volume)
-    desk.overlay.show_skull(display_mesh(made_up.prepared.skull.mesh), made_up.prepared.frame)
+@pytest.fixture
+def drawn(worked: Desk, qtbot, made_up) -> Desk:
+    """The same with skull, faces and slices on the screen."""
+    worked.slice_model.set_volume(made_up.prepared.scan.volume)
+    worked.overlay.show_skull(display_mesh(made_up.prepared.skull.mesh), made_up.prepared.frame)
+    meshes = [made_up.face.mesh, *(v.mesh for v in made_up.face.variants)]
+    worked.overlay.show_faces([display_mesh(m) for m in meshes], ["Most likely", "Thin", "Heavy"])
+    qtbot.wait(20)
+    return worked
+
+
+def open_case(desk: Desk, made_up) -> None:
+    desk.case.set_scan(Path("made-up"), made_up.prepared.scan)
     desk.case.set_prepared(made_up.prepared)
 
 
@@ -247,8 +253,8 @@ def test_an_unsure_frame_is_asked_about_in_its_step(desk: Desk, made_up) -> None
     assert done_in(desk) == {"scan", "skull"}
 
 
-def test_steps_on_bone_show_it_bare(worked: Desk, qtbot) -> None:
-    desk = worked
+def test_steps_on_bone_show_it_bare(drawn: Desk, qtbot) -> None:
+    desk = drawn
     layers = desk.window.scene_view.scene.snapshot
     for name in STEPS:
         desk.steps.choose(name)
@@ -263,9 +269,9 @@ def test_steps_on_bone_show_it_bare(worked: Desk, qtbot) -> None:
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_every_control_has_a_tooltip_a_keyboard_path_and_room(
-    worked: Desk, qtbot, theme: str
+    drawn: Desk, qtbot, theme: str
 ) -> None:
-    desk = worked
+    desk = drawn
     desk.appearance.choose(theme)
     desk.window.review_panel.more.button.click()
     desk.window.skull_panel.show_skull(
@@ -288,11 +294,11 @@ def test_every_control_has_a_tooltip_a_keyboard_path_and_room(
     assert walked > 100
 
 
-def test_no_step_has_more_than_ten_controls(worked: Desk) -> None:
+def test_no_step_has_more_than_ten_controls(drawn: Desk) -> None:
     seen = {}
     for name in STEPS:
-        worked.steps.choose(name)
-        seen[name] = len(controls_in(page_of(worked)))
+        drawn.steps.choose(name)
+        seen[name] = len(controls_in(page_of(drawn)))
     assert max(seen.values()) <= 10, seen
     assert seen["review"] >= 4
 
