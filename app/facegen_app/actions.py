@@ -23,6 +23,8 @@ class Command:
         Keys, or empty.
     tip
         What it does, in a few words.
+    group
+        Commands of one group exclude each other, and the chosen one is marked; or empty.
     """
 
     name: str
@@ -30,12 +32,15 @@ class Command:
     text: str
     shortcut: str
     tip: str
+    group: str = ""
 
 
 FILE = str(QT_TRANSLATE_NOOP("Commands", "&File"))
+STEP = str(QT_TRANSLATE_NOOP("Commands", "&Step"))
 LANDMARKS = str(QT_TRANSLATE_NOOP("Commands", "&Landmarks"))
 FACE = str(QT_TRANSLATE_NOOP("Commands", "F&ace"))
 VIEW = str(QT_TRANSLATE_NOOP("Commands", "&View"))
+APPEARANCE = str(QT_TRANSLATE_NOOP("Commands", "&Appearance"))
 HELP = str(QT_TRANSLATE_NOOP("Commands", "&Help"))
 
 COMMANDS = (
@@ -49,6 +54,14 @@ COMMANDS = (
     ),
     Command("save_picture", FILE, "Save &picture…", "Ctrl+P", "Save the 3D view as it is seen"),
     Command("quit", FILE, "&Quit", "Ctrl+Q", "Close the window"),
+    Command("step_scan", STEP, "&1 Scan", "Ctrl+1", "Open the CT of a skull"),
+    Command("step_skull", STEP, "&2 Skull", "Ctrl+2", "What of the skull is there"),
+    Command("step_landmarks", STEP, "&3 Landmarks and frame", "Ctrl+3", "Points on the bone"),
+    Command("step_profile", STEP, "&4 Profile", "Ctrl+4", "What is known of the person"),
+    Command("step_face", STEP, "&5 Face", "Ctrl+5", "Predict the face"),
+    Command("step_review", STEP, "&6 Review", "Ctrl+6", "Judge the face against its skull"),
+    Command("step_report", STEP, "&7 Report", "Ctrl+7", "Save report, meshes and pictures"),
+    Command("next_step", STEP, "&Next step", "Alt+Right", "Go on to the next step"),
     Command("place_landmark", LANDMARKS, "&Place the chosen point", "P", "Place it by a click"),
     Command("stop_placing", LANDMARKS, "&Stop placing", "Esc", "Place nothing"),
     Command("undo_landmark", LANDMARKS, "&Undo placement", "Ctrl+Z", "Take the last one back"),
@@ -62,16 +75,28 @@ COMMANDS = (
     ),
     Command("reconstruct", FACE, "&Reconstruct", "Ctrl+R", "Predict the face from the bone"),
     Command("cancel", FACE, "&Cancel", "Esc", "Stop the work that is running"),
-    Command("toggle_skull", FACE, "Show or hide the &skull", "S", "Show or hide the skull"),
-    Command("toggle_face", FACE, "Show or hide the &face", "F", "Show or hide the face"),
+    Command("toggle_skull", FACE, "Show or hide the &skull", "S", "The bone in the 3D view"),
+    Command("toggle_face", FACE, "Show or hide the &face", "F", "The face in the 3D view"),
     Command("lateral-right", VIEW, "&Right lateral", "1", "Look at the right side"),
     Command("three-quarter-right", VIEW, "Right &three-quarter", "2", "Look from the right front"),
     Command("frontal", VIEW, "&Frontal", "3", "Look from the front"),
     Command("three-quarter-left", VIEW, "Left t&hree-quarter", "4", "Look from the left front"),
     Command("lateral-left", VIEW, "&Left lateral", "5", "Look at the left side"),
     Command("vertex", VIEW, "&Vertex", "6", "Look from above"),
+    Command("wipe", VIEW, "&Wipe between skull and face", "W", "Skull left of a line, face right"),
+    Command("wipe_left", VIEW, "Line to the l&eft", ",", "Move the line of the wipe left"),
+    Command("wipe_right", VIEW, "Line to the ri&ght", ".", "Move the line of the wipe right"),
+    Command("uncertainty", VIEW, "&Uncertainty of the face", "U", "Colour it by its 90 % band"),
+    Command(
+        "appearance_system", APPEARANCE, "As the &system", "",
+        "Light or dark, as the system is set", "appearance",
+    ),
+    Command("appearance_light", APPEARANCE, "&Light", "", "Dark words on light", "appearance"),
+    Command("appearance_dark", APPEARANCE, "&Dark", "", "Light words on dark", "appearance"),
     Command("demo", HELP, "&Demo scan", "", "Open a synthetic head made by the program"),
     Command("about", HELP, "&About FaceGen", "F1", "Versions, licences, limits of use"),
 )  # fmt: skip
 
-MENUS = (FILE, LANDMARKS, FACE, VIEW, HELP)
+MENUS = (FILE, STEP, LANDMARKS, FACE, VIEW, HELP)
+SUBMENUS = {APPEARANCE: VIEW}
+"""Menu → the menu that it stands in, at its end."""

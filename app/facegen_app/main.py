@@ -20,6 +20,7 @@ from facegen_inference.errors import UserError
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
+    from facegen_app.controllers.appearance import Appearance
     from facegen_app.controllers.demo import Demo
     from facegen_app.controllers.export import Export
     from facegen_app.controllers.landmarks import Landmarks
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from facegen_app.controllers.overlay import Overlay
     from facegen_app.controllers.place_landmarks import PlaceLandmarks
     from facegen_app.controllers.reconstruct import Reconstruct
+    from facegen_app.controllers.review import Review
     from facegen_app.controllers.slices import Slices
     from facegen_app.controllers.work import Work
     from facegen_app.jobs import Jobs
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from facegen_app.model.landmarks import LandmarkModel
     from facegen_app.model.scene import SceneModel
     from facegen_app.model.slices import SliceModel
+    from facegen_app.model.steps import Steps
     from facegen_app.rendering.scene import Scene3D
     from facegen_app.views.main_window import MainWindow
 
@@ -61,8 +64,11 @@ class Desk:
     landmarks: Landmarks
     place_landmarks: PlaceLandmarks
     reconstruct: Reconstruct
+    review: Review
     export: Export
     demo: Demo
+    appearance: Appearance
+    steps: Steps
 
     def close(self) -> None:
         """Stop all work and remove what was only for this window."""
@@ -72,6 +78,8 @@ class Desk:
 
 def set_up() -> Desk:
     """Put models, views and controllers together; a `QApplication` must be there."""
+    from facegen_app.controllers.appearance import Appearance
+    from facegen_app.controllers.case_steps import CaseSteps
     from facegen_app.controllers.demo import Demo
     from facegen_app.controllers.export import Export
     from facegen_app.controllers.landmarks import Landmarks
@@ -79,13 +87,16 @@ def set_up() -> Desk:
     from facegen_app.controllers.overlay import Overlay
     from facegen_app.controllers.place_landmarks import PlaceLandmarks
     from facegen_app.controllers.reconstruct import Reconstruct
+    from facegen_app.controllers.review import Review
     from facegen_app.controllers.slices import Slices
     from facegen_app.controllers.work import Work
     from facegen_app.jobs import Jobs
     from facegen_app.model.case import Case
     from facegen_app.model.landmarks import LandmarkModel
     from facegen_app.model.scene import SceneModel
+    from facegen_app.model.settings import SettingsModel
     from facegen_app.model.slices import SliceModel
+    from facegen_app.model.steps import Steps
     from facegen_app.views.main_window import MainWindow
     from facegen_inference.intended_use import INTENDED_USE
 
@@ -95,6 +106,7 @@ def set_up() -> Desk:
     overlay = Overlay(scene, window)
     landmarks = Landmarks(case, points, window, work, overlay)
     open_scan = OpenScan(case, slice_model, window, work, overlay)
+    steps, export = Steps(), Export(case, window, work)
     desk = Desk(
         window=window,
         case=case,
@@ -109,9 +121,13 @@ def set_up() -> Desk:
         landmarks=landmarks,
         place_landmarks=PlaceLandmarks(points, scene, slice_model, window),
         reconstruct=Reconstruct(case, window, work, overlay, landmarks),
-        export=Export(case, window, work),
+        review=Review(scene, window, overlay),
+        export=export,
         demo=Demo(window, work, open_scan),
+        appearance=Appearance(SettingsModel(_settings_file()), window),
+        steps=steps,
     )
+    CaseSteps(steps, case, points, scene).connect(window, export)
     window.commands["quit"].triggered.connect(window.close)
     window.commands["about"].triggered.connect(lambda *_: _show_about(window))
     window.closing.connect(desk.close)
@@ -167,17 +183,17 @@ def make_application() -> QApplication:
             f"apt-get install {_DEBIAN_LIBRARIES}. {_WITHOUT_WINDOW}",
             reason=error,
         ) from error
-    from facegen_app.views.style import dress
+    from facegen_app.views.style import current_theme, dress
 
     existing = QApplication.instance()
     if isinstance(existing, QApplication):
-        dress(existing)
+        dress(existing, current_theme())
         return existing
     check_display()
     application = QApplication(["facegen"])
     application.setApplicationName("FaceGen")
     application.setDesktopFileName("facegen")
-    dress(application)
+    dress(application, current_theme())
     return application
 
 
@@ -227,9 +243,17 @@ def _x_answers(xcb: ctypes.CDLL) -> bool:
 
 
 def _make_scene() -> Scene3D:
+    from facegen_app.controllers.appearance import look_of
     from facegen_app.rendering.scene import Scene3D
+    from facegen_app.views.style import current_theme
 
-    return Scene3D()
+    return Scene3D(look_of(current_theme()))
+
+
+def _settings_file() -> Path:
+    import platformdirs
+
+    return platformdirs.user_config_path("facegen", appauthor=False) / "settings.json"
 
 
 def _show_about(window: MainWindow) -> None:

@@ -14,7 +14,7 @@ from facegen_app.model.event import Event
 from facegen_app.model.planes import PLANE_NAMES, planes_of
 from facegen_app.model.scene import SceneModel
 from facegen_app.model.slices import WINDOWS, SliceModel, grey_values
-from facegen_app.model.summary import scan_summary
+from facegen_app.model.summary import bone_line, frame_line, scan_summary, skull_parts
 from facegen_inference.errors import FrameUnsure
 from facegen_inference.reconstruct import SkullUnplaced
 from facegen_inference.volume import Grid, Volume
@@ -175,17 +175,19 @@ def test_the_summary_says_what_is_there_and_what_is_not(made_up) -> None:
     assert summary.title == "scan7"
     text = "\n".join(summary.lines)
     assert "40 × 30 × 20 voxels of 2.00 × 2.00 × 3.00 mm" in text
-    assert "Present: cranium" in text
-    assert "Absent: left orbit, right orbit" in text
-    assert "Frankfurt frame from landmarks" in text
+    parts = {part.name: (part.state, part.present) for part in skull_parts(case.skull)}
+    assert parts["cranium"] == ("present", True)
+    assert parts["left orbit"] == parts["right orbit"] == ("absent", False)
+    assert len(parts) == 7
+    assert bone_line(case.skull) == "Bone from 250 HU"
+    assert bone_line(replace(case.skull, level_hu=float("nan"))) == ""
+    assert "Frankfurt frame from landmarks" in frame_line(case)
     assert any("18.5°" in sentence for sentence in summary.warnings)
     given = replace(made_up.prepared.frame, method="given")
     case.set_prepared(replace(made_up.prepared, frame=given))
-    assert scan_summary(case).lines[-1] == (
-        "Frankfurt frame from landmarks placed by hand: residual 1.2 mm"
-    )
+    assert frame_line(case) == "Frankfurt frame from landmarks placed by hand: residual 1.2 mm"
     case.set_unplaced(unplaced(made_up))
-    assert any("unsure" in sentence for sentence in scan_summary(case).warnings)
+    assert "landmarks are needed" in frame_line(case)
 
 
 def test_layers_tell_of_changes_only() -> None:

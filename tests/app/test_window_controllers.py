@@ -19,9 +19,10 @@ from facegen_app.model.case import Case
 from facegen_app.model.event import Event
 from facegen_app.model.slices import SliceModel
 from facegen_app.views.export_panel import ExportPanel
-from facegen_app.views.face_panel import Choice, FacePanel
+from facegen_app.views.face_panel import FacePanel
 from facegen_app.views.job_bar import JobBar
 from facegen_app.views.main_window import MainWindow
+from facegen_app.views.profile_panel import Known, ProfilePanel
 from facegen_app.views.slice_view import SliceView
 from facegen_app.views.slices_panel import SlicesPanel
 from facegen_inference.errors import UserError
@@ -58,11 +59,11 @@ def panel() -> MagicMock:
 
 
 def test_the_request_is_what_stands_in_the_panel() -> None:
-    request = request_of(Choice("tissue-depth", "female", 44, "thin"))
+    request = request_of("tissue-depth", Known("female", 44, "thin"))
     assert (request.method, request.profile.sex, request.profile.age, request.profile.build) == (
         "tissue-depth", "female", 44.0, "thin",
     )  # fmt: skip
-    assert request_of(Choice("neural", "unknown", None, "unknown")).profile.age is None
+    assert request_of("neural", Known()).profile.age is None
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,7 @@ def test_the_request_is_what_stands_in_the_panel() -> None:
 def test_the_whole_time_of_the_face_is_shown(window, made_up, timings, said) -> None:
     case = Case()
     window.face_panel = MagicMock(spec=FacePanel)
+    window.profile_panel = MagicMock(spec=ProfilePanel)
     controller = Reconstruct(
         case, window, Work1(), MagicMock(), MagicMock(spec=Landmarks, changed=Event())
     )
@@ -104,7 +106,11 @@ def test_results_go_to_a_new_folder_inside_the_chosen_one(window, made_up, tmp_p
     window.ask_folder.return_value = tmp_path
     export.ask_results()
     assert len(work.started) == 1
-    assert work.started[0][1] == window.export_panel.show_saved
+    told = []
+    export.saved.connect(told.append)
+    work.started[0][1](tmp_path / "made")
+    window.export_panel.show_saved.assert_called_with(tmp_path / "made")
+    assert told == [tmp_path / "made"]
     assert not list(tmp_path.glob("facegen-*"))  # nothing is written before the job runs
 
 

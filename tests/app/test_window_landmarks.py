@@ -345,5 +345,8 @@ def test_more_points_are_behind_a_button(desk: Desk, qtbot, unsure: Unsure) -> N
     assert not view.scene.hides(point)
     qtbot.mouseClick(panel.more, LEFT)
     assert panel.list.topLevelItemCount() == 4
-    qtbot.mouseClick(panel.opener, LEFT)
+    assert panel.list.isVisible()
+    assert view.scene.snapshot().markers
+    qtbot.keyClick(desk.window, Qt.Key.Key_5, Qt.KeyboardModifier.ControlModifier)
     assert not panel.list.isVisible()
+    assert not view.scene.snapshot().markers

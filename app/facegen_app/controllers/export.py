@@ -10,6 +10,7 @@ from PySide6.QtCore import QCoreApplication
 
 from facegen_app.controllers.work import Work
 from facegen_app.model.case import Case
+from facegen_app.model.event import Event
 from facegen_inference.progress import Progress
 
 if TYPE_CHECKING:
@@ -17,10 +18,17 @@ if TYPE_CHECKING:
 
 
 class Export:
-    """Answers the wishes to save results and pictures."""
+    """Answers the wishes to save results and pictures.
+
+    Attributes
+    ----------
+    saved
+        Told the folder after results with their report were written.
+    """
 
     def __init__(self, case: Case, window: MainWindow, work: Work) -> None:
         self._case, self._window, self._work = case, window, work
+        self.saved: Event[Path] = Event()
         panel, commands = window.export_panel, window.commands
         for wish in (panel.results_wished, commands["save_results"].triggered):
             wish.connect(lambda *_: self.ask_results())
@@ -56,7 +64,11 @@ class Export:
             return out
 
         self._window.export_panel.show_saved(None)
-        self._work.start(write, self._window.export_panel.show_saved)
+        self._work.start(write, self._on_saved)
+
+    def _on_saved(self, out: Path) -> None:
+        self._window.export_panel.show_saved(out)
+        self.saved.emit(out)
 
     def ask_picture(self) -> None:
         """Let the user name a file, and write the 3-D picture to it."""

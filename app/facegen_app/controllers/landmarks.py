@@ -16,6 +16,7 @@ from facegen_app.model.landmark_colours import colour_of
 from facegen_app.model.landmark_file import read_points, write_points
 from facegen_app.model.landmark_names import name_of, place_of, source_of
 from facegen_app.model.landmarks import LandmarkModel
+from facegen_app.model.summary import frame_line
 from facegen_app.views.landmark_list import Row
 from facegen_app.views.landmarks_panel import PanelState
 from facegen_inference.progress import Progress
@@ -41,7 +42,6 @@ class Landmarks:
         self._case, self._model, self._overlay = case, model, overlay
         self._window, self._work = window, work
         panel, commands = window.landmarks_panel, window.commands
-        panel.open_wished.connect(model.show)
         panel.every_wished.connect(model.show_all)
         panel.choice_wished.connect(model.choose)
         panel.accept_wished.connect(model.accept)
@@ -180,7 +180,7 @@ class Landmarks:
         self._window.landmarks_panel.show_state(
             PanelState(
                 status=self._status(),
-                opened=model.shown,
+                frame=frame_line(self._case),
                 every=model.all_shown,
                 rows=tuple(self._row(code) for code in model.codes),
                 chosen=model.chosen,

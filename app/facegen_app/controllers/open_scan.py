@@ -13,7 +13,7 @@ from facegen_app.controllers.overlay import Overlay
 from facegen_app.controllers.work import Work
 from facegen_app.model.case import Case
 from facegen_app.model.slices import SliceModel
-from facegen_app.model.summary import scan_summary
+from facegen_app.model.summary import bone_line, scan_summary, skull_parts
 from facegen_inference.progress import Progress, part
 
 if TYPE_CHECKING:
@@ -156,6 +156,9 @@ class OpenScan:
         summary = scan_summary(self._case)
         self._window.show_name(summary.title)
         self._window.scan_panel.show_summary(summary.title, summary.lines, summary.warnings)
+        skull = self._case.skull
+        notes = () if skull is None else skull.notes
+        self._window.skull_panel.show_skull(skull_parts(skull), bone_line(skull), notes)
         if self._case.skull is None:
             self._overlay.show_skull(None, None)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from facegen_app.model.event import Event
 from facegen_app.model.scene import LAYER_NAMES, SceneModel
 
 if TYPE_CHECKING:
@@ -24,11 +25,19 @@ VIEW_NAMES = (
 
 
 class Overlay:
-    """Keeps the scene as the `SceneModel` says, and the model as the user wishes."""
+    """Keeps the scene as the `SceneModel` says, and the model as the user wishes.
+
+    Attributes
+    ----------
+    shown_changed
+        Told after another skull or face, or none, is shown.
+    """
 
     def __init__(self, scene: SceneModel, window: MainWindow) -> None:
         self._model, self._window = scene, window
         self._faces: list[DisplayMesh] = []
+        self._face: DisplayMesh | None = None
+        self.shown_changed: Event[()] = Event()
         panel, view = window.layers_panel, window.scene_view
         for name, row in panel.rows.items():
             row.visible_wished.connect(partial(scene.set_visible, name))
@@ -55,10 +64,20 @@ class Overlay:
 
     _has_skull = False
 
+    @property
+    def has_face(self) -> bool:
+        """Whether there is a face to be shown."""
+        return bool(self._faces)
+
+    @property
+    def has_bands(self) -> bool:
+        """Whether the face that is shown carries its 90 % band."""
+        return self._face is not None and self._face.band_top_mm is not None
+
     def show_skull(self, skull: DisplayMesh | None, frame: Frame | None) -> None:
         """Show a skull from the front, in its frame; None takes everything away."""
         self._has_skull = skull is not None
-        self._faces = []
+        self._faces, self._face = [], None
         if skull is not None or self._window.scene_view.has_scene:
             scene = self._window.scene_view.scene
             scene.set_mesh("face", None)
@@ -71,6 +90,7 @@ class Overlay:
             for name in LAYER_NAMES:
                 self._show_layer(name)
             self._model.choose_view("frontal")
+        self.shown_changed.emit()
 
     def show_frame(self, frame: Frame | None) -> None:
         """Show the skull that is there from the front of another frame."""
@@ -87,9 +107,10 @@ class Overlay:
 
     def show_variant(self, number: int) -> None:
         """Show one of the faces; 0 is the face itself."""
-        mesh = self._faces[number] if number < len(self._faces) else None
-        self._window.scene_view.scene.set_mesh("face", mesh)
+        self._face = self._faces[number] if number < len(self._faces) else None
+        self._window.scene_view.scene.set_mesh("face", self._face)
         self._show_layer("face")
+        self.shown_changed.emit()
 
     def _choose_view(self, name: str, *_: object) -> None:
         self._model.choose_view(name)
@@ -100,9 +121,10 @@ class Overlay:
     def _show_layer(self, name: str) -> None:
         """Show a layer of the model in the panel and in the scene: one frame."""
         self._show_row(name)
+        self._show_toggles()
         view = self._window.scene_view
         if view.has_scene:
-            layer = self._model.layer(name)
+            layer = self._model.shown(name)
             view.scene.set_layer(
                 name, visible=layer.visible, opacity=layer.opacity, colour=layer.colour
             )
@@ -124,6 +146,11 @@ class Overlay:
         self._window.layers_panel.set_present("skull", self._has_skull)
         self._window.layers_panel.set_present("face", bool(self._faces))
         self._window.view_bar.set_ready(self._has_skull)
-        for name in (*VIEW_NAMES, "toggle_skull"):
+        for name in VIEW_NAMES:
             self._window.commands[name].setEnabled(self._has_skull)
-        self._window.commands["toggle_face"].setEnabled(bool(self._faces))
+        self._show_toggles()
+
+    def _show_toggles(self) -> None:
+        """Let layers be shown and hidden where that is seen: not while the skull is bare."""
+        for name, present in (("skull", self._has_skull), ("face", bool(self._faces))):
+            self._window.commands[f"toggle_{name}"].setEnabled(present and not self._model.bare)

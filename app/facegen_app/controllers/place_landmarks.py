@@ -25,7 +25,6 @@ class PlaceLandmarks:
         self, model: LandmarkModel, scene: SceneModel, slices: SliceModel, window: MainWindow
     ) -> None:
         self._model, self._scene, self._slices, self._window = model, scene, slices, window
-        self._face_hidden = False
         self._was_placing = False
         window.landmarks_panel.placing_wished.connect(model.set_placing)
         window.commands["place_landmark"].triggered.connect(lambda *_: model.set_placing(True))
@@ -77,7 +76,7 @@ class PlaceLandmarks:
             view.request_frame()
 
     def _show_placing(self) -> None:
-        """While placing, show the bare skull, let clicks be told, and say what to click."""
+        """While placing, let clicks be told, and say what to click."""
         placing = self._model.placing
         if placing:
             name = name_of(self._model.chosen)
@@ -86,14 +85,8 @@ class PlaceLandmarks:
             return
         self._was_placing = placing
         self._window.scene_view.set_aimed(placing)
-        if placing:
-            self._face_hidden = self._scene.layer("face").visible
-            self._scene.set_visible("skull", True)
-            self._scene.set_visible("face", False)
-        else:
+        if not placing:
             self._say("")
-            if self._face_hidden:
-                self._scene.set_visible("face", True)
 
     def _markers(self) -> list[Marker]:
         from facegen_app.rendering.markers import Marker

@@ -15,8 +15,8 @@ from facegen_inference.progress import Progress, part
 
 if TYPE_CHECKING:
     from facegen_app.rendering.display_mesh import DisplayMesh
-    from facegen_app.views.face_panel import Choice
     from facegen_app.views.main_window import MainWindow
+    from facegen_app.views.profile_panel import Known
     from facegen_inference.face import Build, Face, Sex
     from facegen_inference.reconstruct import Request
 
@@ -37,7 +37,9 @@ class Reconstruct:
     ) -> None:
         self._case, self._window, self._work, self._overlay = case, window, work, overlay
         self._landmarks = landmarks
-        window.face_panel.reconstruct_wished.connect(self.reconstruct)
+        window.face_panel.reconstruct_wished.connect(
+            lambda method: self.reconstruct(method, window.profile_panel.known())
+        )
         window.commands["reconstruct"].triggered.connect(lambda *_: window.face_panel.wish())
         case.skull_changed.connect(self._show_ready)
         case.face_changed.connect(self._show_face)
@@ -45,15 +47,15 @@ class Reconstruct:
         landmarks.changed.connect(self._show_ready)
         self._show_ready()
 
-    def reconstruct(self, choice: Choice) -> None:
+    def reconstruct(self, method: str, known: Known) -> None:
         """Start the job, on the points placed by hand; without a frame nothing happens."""
         if self._landmarks.ready and self._landmarks.waiting:
-            self._landmarks.use(then=lambda: self.reconstruct(choice))
+            self._landmarks.use(then=lambda: self.reconstruct(method, known))
             return
         prepared = self._case.prepared
         if prepared is None:
             return
-        request = request_of(choice)
+        request = request_of(method, known)
 
         def make(progress: Progress) -> _Made:
             from facegen_app.rendering.display_mesh import display_mesh
@@ -94,17 +96,17 @@ class Reconstruct:
         self._window.face_panel.show_notes(face.notes, face.warnings)
 
 
-def request_of(choice: Choice) -> Request:
-    """Return what stands in the panel as a request."""
+def request_of(method: str, known: Known) -> Request:
+    """Return the method and what is known of the person as a request."""
     from facegen_inference.face import Profile
     from facegen_inference.reconstruct import Request
 
     profile = Profile(
-        cast("Sex", choice.sex),
-        None if choice.age is None else float(choice.age),
-        cast("Build", choice.build),
+        cast("Sex", known.sex),
+        None if known.age is None else float(known.age),
+        cast("Build", known.build),
     )
-    return Request(method=choice.method, profile=profile)
+    return Request(method=method, profile=profile)
 
 
 def _tr(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the scan panel shows.
+    """What is said of one part of the case.
 
     Attributes
     ----------
@@ -32,19 +33,44 @@ class Summary:
 
 
 def scan_summary(case: Case) -> Summary:
-    """Return what is known of the scan, its bone and its frame."""
+    """Return what is known of the scan as it was read."""
     if case.scan is None or case.path is None:
         return Summary("", (), ())
-    lines = [_geometry_line(case)]
-    warnings = list(case.scan.warnings)
-    if case.skull is not None:
-        lines += _parts_lines(case.skull)
-        warnings += case.skull.notes
+    warnings = tuple(dict.fromkeys(case.scan.warnings))
+    return Summary(case.path.name, (_geometry_line(case),), warnings)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the skull: its name, in what state it is, and whether that is the wished one."""
+
+    name: str
+    state: str
+    present: bool
+
+
+def skull_parts(skull: Skull | None) -> tuple[Part, ...]:
+    """Return every part that a skull has, and whether this one has it."""
+    if skull is None:
+        return ()
+    return tuple(
+        Part(part, str(presence), str(presence) == "present")
+        for part, presence in skull.parts.items()
+    )
+
+
+def bone_line(skull: Skull | None) -> str:
+    """Return from which grey value on the scan was taken as bone; empty for a surface."""
+    if skull is None or math.isnan(skull.level_hu):
+        return ""
+    return f"Bone from {skull.level_hu:.0f} HU"
+
+
+def frame_line(case: Case) -> str:
+    """Return where the Frankfurt frame comes from and how good it is; empty without a skull."""
     if case.prepared is not None:
-        lines.append(_frame_line(case.prepared.frame))
-    elif case.skull is not None:
-        warnings.append("The Frankfurt frame is unsure; landmarks are needed.")
-    return Summary(case.path.name, tuple(lines), tuple(dict.fromkeys(warnings)))
+        return _frame_line(case.prepared.frame)
+    return "" if case.skull is None else "No Frankfurt frame yet: landmarks are needed."
 
 
 def _geometry_line(case: Case) -> str:
@@ -66,11 +92,3 @@ def _frame_line(frame: Frame) -> str:
         f"residual {frame.residual_mm:.1f} mm"
     )
     return line if frame.method == "given" else f"{line}, confidence {100 * frame.confidence:.0f} %"
-
-
-def _parts_lines(skull: Skull) -> list[str]:
-    """Return what of the skull is present and what is not, one line for each state."""
-    by_state: dict[str, list[str]] = {}
-    for part, presence in skull.parts.items():
-        by_state.setdefault(str(presence), []).append(part)
-    return [f"{state.capitalize()}: {', '.join(parts)}" for state, parts in by_state.items()]

@@ -23,14 +23,21 @@ class Labels:
     """Title, edge letters and scale bar, drawn in pixels over the picture."""
 
     def __init__(self, renderer: vtkRenderer, look: Look) -> None:
-        self._title = _text(renderer, look.ink, bold=True)
-        self._note = _text(renderer, look.quiet_ink)
+        self._title = new_text(renderer, look.ink, bold=True)
+        self._note = new_text(renderer, look.quiet_ink)
         self._edges = {
-            side: _text(renderer, look.ink, bold=True, centred=True)
+            side: new_text(renderer, look.ink, bold=True, centred=True)
             for side in ("left", "right", "top", "bottom")
         }
-        self._scale_text = _text(renderer, look.ink, centred=True)
+        self._scale_text = new_text(renderer, look.ink, centred=True)
         self._bar, self._bar_points = _bar(renderer, look.ink)
+
+    def set_look(self, look: Look) -> None:
+        """Change the colours of the writing."""
+        for actor in (self._title, self._scale_text, *self._edges.values()):
+            actor.GetTextProperty().SetColor(*look.ink)
+        self._note.GetTextProperty().SetColor(*look.quiet_ink)
+        self._bar.GetProperty().SetColor(*look.ink)
 
     def place(
         self,
@@ -59,8 +66,8 @@ class Labels:
         width, height = size
         unit = scale
         inset = 16 * unit
-        _write(self._title, title, inset, height - inset - 14 * unit, 14 * unit)
-        _write(self._note, note, inset, height - inset - 34 * unit, 12 * unit)
+        write(self._title, title, inset, height - inset - 14 * unit, 14 * unit)
+        write(self._note, note, inset, height - inset - 34 * unit, 12 * unit)
         rotation = frame_from_patient[:3, :3]
         right, up = rotation @ pose.right, rotation @ pose.up
         middle = (width / 2, height / 2 - 6 * unit)
@@ -72,7 +79,7 @@ class Labels:
             "bottom": (-up, middle[0], inset),
         }
         for side, (direction, x, y) in places.items():
-            _write(self._edges[side], direction_letters(direction), x, y, 17 * unit)
+            write(self._edges[side], direction_letters(direction), x, y, 17 * unit)
         self._place_bar(pose, (width, height), inset, unit)
 
     def _place_bar(self, pose: Pose, size: tuple[int, int], inset: float, unit: float) -> None:
@@ -87,7 +94,7 @@ class Labels:
             self._bar_points.SetPoint(index, x, level, 0.0)
         self._bar_points.Modified()
         self._bar.GetProperty().SetLineWidth(1.6 * unit)
-        _write(self._scale_text, f"{length:g} mm", (x0 + x1) / 2, y + 9 * unit, 12 * unit)
+        write(self._scale_text, f"{length:g} mm", (x0 + x1) / 2, y + 9 * unit, 12 * unit)
 
 
 class OrientationCube:
@@ -98,8 +105,15 @@ class OrientationCube:
         self.renderer.SetLayer(1)
         self.renderer.InteractiveOff()
         self.renderer.SetUseFXAA(True)
-        self.renderer.AddActor(_cube(look))
+        self._cube = _cube(look)
+        self.renderer.AddActor(self._cube)
         self.renderer.GetActiveCamera().ParallelProjectionOn()
+
+    def set_look(self, look: Look) -> None:
+        """Change the colours of the cube and its letters."""
+        self.renderer.RemoveActor(self._cube)
+        self._cube = _cube(look)
+        self.renderer.AddActor(self._cube)
 
     def place(
         self,
@@ -139,7 +153,10 @@ def _cube(look: Look) -> vtkAnnotatedCubeActor:
     cube.SetYFaceTextRotation(0)
     cube.SetZFaceTextRotation(90)
     cube.SetFaceTextScale(0.6)
-    shade = tuple(0.75 * b + 0.25 * i for b, i in zip(look.background, look.ink, strict=True))
+    share = 0.45 if look.background > look.ink else 0.25  # light washes out on a light ground
+    shade = tuple(
+        (1 - share) * b + share * i for b, i in zip(look.background, look.ink, strict=True)
+    )
     cube.GetCubeProperty().SetColor(*shade)
     cube.GetCubeProperty().SetAmbient(0.3)
     cube.SetTextEdgesVisibility(False)
@@ -158,7 +175,7 @@ def _cube(look: Look) -> vtkAnnotatedCubeActor:
     return cube
 
 
-def _text(
+def new_text(
     renderer: vtkRenderer, colour: Colour, *, bold: bool = False, centred: bool = False
 ) -> vtkTextActor:
     """Add an empty line of text to a renderer."""
@@ -173,7 +190,7 @@ def _text(
     return actor
 
 
-def _write(actor: vtkTextActor, text: str, x: float, y: float, size: float) -> None:
+def write(actor: vtkTextActor, text: str, x: float, y: float, size: float) -> None:
     """Set text, place (pixels from the lower left) and height (pixels)."""
     actor.SetInput(text)
     actor.SetDisplayPosition(round(x), round(y))

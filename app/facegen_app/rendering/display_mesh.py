@@ -22,6 +22,7 @@ PRINT_TRIANGLES = 250_000
 """Edges of about 0.6 mm on a whole skull: three pixels of a 1200-pixel picture."""
 
 _CORNER_SAMPLES = 4_000
+_BAND = "band90_mm"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class DisplayMesh:
         Number of triangles of `full`.
     locator
         Finds the triangle of `full` under the mouse.
+    band_top_mm
+        Where the colours of the 90 % band end, mm: 98 % of the vertices lie below.  None where the
+        mesh carries no band; else the surfaces have it as their scalars.
     """
 
     full: vtkPolyData
@@ -46,22 +50,28 @@ class DisplayMesh:
     outline: NDArray[np.float64]
     triangles: int
     locator: vtkStaticCellLocator
+    band_top_mm: float | None = None
 
     def twin(self) -> DisplayMesh:
         """Return the same surfaces in VTK objects of their own, for use on another thread."""
         full, light = vtkPolyData(), vtkPolyData()
         full.ShallowCopy(self.full)
         light.ShallowCopy(self.light)
-        return DisplayMesh(full, light, self.outline, self.triangles, self.locator)
+        return DisplayMesh(
+            full, light, self.outline, self.triangles, self.locator, self.band_top_mm
+        )
 
 
 def display_mesh(mesh: Mesh) -> DisplayMesh:
     """Make a mesh of at least one triangle ready for the screen."""
     full = _polydata(mesh)
-    light = full
+    light, reduced = full, mesh
     if len(mesh.triangles) > LIGHT_TRIANGLES * 1.2:
-        light = _polydata(_reduced(mesh, LIGHT_TRIANGLES))
-    return DisplayMesh(full, light, _outline(mesh.vertices), len(mesh.triangles), _locator(full))
+        reduced = _reduced(mesh, LIGHT_TRIANGLES)
+        light = _polydata(reduced)
+    top = _add_bands(mesh, full, reduced, light)
+    outline = _outline(mesh.vertices)
+    return DisplayMesh(full, light, outline, len(mesh.triangles), _locator(full), top)
 
 
 def print_mesh(mesh: Mesh) -> DisplayMesh:
@@ -81,6 +91,23 @@ def _reduced(mesh: Mesh, triangles: int) -> Mesh:
         mesh.vertices.astype(np.float32), mesh.triangles.astype(np.int32), share, agg=7
     )
     return Mesh(np.asarray(points, np.float64), np.asarray(corners, np.int32))
+
+
+def _add_bands(mesh: Mesh, full: vtkPolyData, reduced: Mesh, light: vtkPolyData) -> float | None:
+    """Give both surfaces the mesh's 90 % band as scalars; returns where its colours end, mm."""
+    band = mesh.vertex_data.get(_BAND)
+    if band is None or not np.isfinite(band).any():
+        return None
+    nearest = np.arange(len(band))
+    if light is not full:
+        from scipy.spatial import cKDTree
+
+        nearest = cKDTree(mesh.vertices).query(reduced.vertices)[1]
+    for data, values in ((full, band), (light, band[nearest])):
+        scalars = numpy_to_vtk(np.ascontiguousarray(values, dtype=np.float32), deep=True)
+        scalars.SetName(_BAND)
+        data.GetPointData().SetScalars(scalars)
+    return float(max(1.0, np.ceil(np.nanquantile(band, 0.98))))
 
 
 def _outline(vertices: NDArray[np.float64]) -> NDArray[np.float64]:

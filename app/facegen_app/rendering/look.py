@@ -11,6 +11,16 @@ Colour = tuple[float, float, float]
 
 BONE: Colour = (0.86, 0.83, 0.76)
 FACE: Colour = (0.80, 0.60, 0.50)
+AMBIENT = 0.10
+"""Share of the light that comes from everywhere."""
+
+BAND_COLOURS: tuple[Colour, ...] = (
+    (0.000, 0.135, 0.305), (0.103, 0.220, 0.436), (0.264, 0.308, 0.423), (0.381, 0.395, 0.436),
+    (0.489, 0.485, 0.471), (0.609, 0.580, 0.464), (0.736, 0.681, 0.424), (0.871, 0.790, 0.343),
+    (0.996, 0.909, 0.218),
+)  # fmt: skip
+"""From none to most uncertain: cividis (Nuñez et al., PLoS ONE 2018), which those who see no red or
+no green read as others do; lightness rises evenly."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ def set_material(actor: vtkActor) -> None:
     """Give an actor a dry, matt surface: shape is read from shading, not from highlights."""
     surface = actor.GetProperty()
     surface.SetInterpolationToPhong()
-    surface.SetAmbient(0.10)
+    surface.SetAmbient(AMBIENT)
     surface.SetDiffuse(0.88)
     surface.SetSpecular(0.06)
     surface.SetSpecularPower(14)

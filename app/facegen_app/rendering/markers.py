@@ -69,6 +69,11 @@ class Markers:
         for prop in (*self._spheres, *self._names):
             self._renderer.AddViewProp(prop)
 
+    def set_look(self, look: Look) -> None:
+        """Change the colours of the names."""
+        self._look = look
+        self.show(self._shown)
+
     def place(
         self, pose: Pose, size: tuple[int, int], scale: float, hidden: Sequence[bool]
     ) -> None:
@@ -93,9 +98,10 @@ class Markers:
             sphere.SetScale(mm * (_CHOSEN_RADIUS if marker.chosen else _RADIUS))
             x, y = pose.pixel_of(np.array(marker.position), size)
             style = name.GetTextProperty()
+            below = 26 if is_hidden else 5  # clear of the name of what lies in front
             outward = -1 if x < 0.48 * width else 1  # names never cover the middle of the face
             name.SetDisplayPosition(
-                round(x + 12 * outward * scale), round(height - 1 - y - 5 * scale)
+                round(x + 12 * outward * scale), round(height - 1 - y - below * scale)
             )
             if outward < 0:
                 style.SetJustificationToRight()

@@ -13,7 +13,8 @@ from facegen_app.rendering.camera import VIEWS
 from facegen_app.rendering.display_mesh import print_mesh
 from facegen_app.rendering.look import BONE, FACE, PAPER
 from facegen_app.rendering.png_file import write_png
-from facegen_app.rendering.scene import Scene3D, Snapshot
+from facegen_app.rendering.scene import Scene3D
+from facegen_app.rendering.snapshot import Snapshot
 from facegen_inference.errors import OutputError
 from facegen_inference.frame import Frame
 from facegen_inference.mesh import Mesh

@@ -27,57 +27,21 @@ from vtkmodules.vtkRenderingCore import (
 
 from facegen_app.rendering import look as looks
 from facegen_app.rendering.annotations import Labels, OrientationCube
+from facegen_app.rendering.bands import Bands
 from facegen_app.rendering.camera import VIEWS, Pose, pose_for
 from facegen_app.rendering.display_mesh import DisplayMesh
 from facegen_app.rendering.markers import Marker, Markers
 from facegen_app.rendering.picking import is_hidden, picked
+from facegen_app.rendering.snapshot import ShownLayer, Snapshot
+from facegen_app.rendering.wipe import Wipe
 from facegen_inference.frame import Frame
 
 _PEELS = 6
-_OPAQUE = 0.995
+_OPAQUE, _CLEAR = 0.995, 0.005
 _EDGE_ON = 0.25
 """Cosine between a surface's normal and the way to the viewer below which it is seen edge-on."""
 _STRAIGHT = 0.6
 """Cosine between a view and the way a point faces, below which that view shows it askance."""
-
-
-@dataclass(frozen=True)
-class ShownLayer:
-    """A layer as it was shown: its mesh, if any, and how."""
-
-    mesh: DisplayMesh | None
-    visible: bool
-    opacity: float
-    colour: looks.Colour
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What a scene showed at one moment, to be drawn again elsewhere.
-
-    Attributes
-    ----------
-    layers
-        Layer name → what it showed.
-    pose
-        Where the camera stood.
-    patient_from_frame
-        4×4; the frame in which directions are named.
-    title, note
-        What was written.
-    size
-        Width and height, pixels.
-    markers
-        Landmarks.
-    """
-
-    layers: dict[str, ShownLayer]
-    pose: Pose
-    patient_from_frame: NDArray[np.float64]
-    title: str
-    note: str
-    size: tuple[int, int]
-    markers: tuple[Marker, ...] = ()
 
 
 @dataclass
@@ -88,6 +52,7 @@ class _Layer:
     mesh: DisplayMesh | None = None
     visible: bool = True
     opacity: float = 1.0
+    shown_opacity: float = 1.0
 
 
 class Scene3D:
@@ -121,6 +86,8 @@ class Scene3D:
         }
         looks.show_contours(self._layers["face"].actor)
         self._markers = Markers(self._renderer, look)
+        self._wipe = Wipe(self._renderer, look)
+        self._bands = Bands(self._renderer, look)
         self._window = _offscreen_window()
         self._window.SetNumberOfLayers(2)
         self._window.AddRenderer(self._renderer)
@@ -135,17 +102,46 @@ class Scene3D:
         held.mesh = mesh
         if mesh is None:
             held.actor.GetMapper().RemoveAllInputs()
-        self._show(held)
+        self._show_layers()
 
     def set_layer(self, layer: str, *, visible: bool, opacity: float, colour: looks.Colour) -> None:
         """Say how a layer is shown; opacity 0..1, colour red, green, blue 0..1."""
         held = self._layers[layer]
         held.visible, held.opacity = visible, opacity
         held.actor.GetProperty().SetColor(*colour)
-        held.actor.GetProperty().SetOpacity(opacity if opacity < _OPAQUE else 1.0)
-        # Through a translucent face only its near side is wanted, not the far cheek as well.
-        held.actor.GetProperty().SetBackfaceCulling(opacity < _OPAQUE)
-        self._show(held)
+        self._show_layers()
+
+    def set_wipe(self, share: float | None) -> None:
+        """Show skull left and face right of an upright line, both solid, while both are shown.
+
+        Parameters
+        ----------
+        share
+            Where the line stands, 0 (left edge) to 1 of the picture's width; None takes it away.
+        """
+        self._wipe.share = share
+        self._show_layers()
+
+    def set_bands(self, coloured: bool) -> None:
+        """Colour the face by its 90 % band, where its mesh carries one, with a legend in mm."""
+        self._bands.wanted = coloured
+        self._show_layers()
+
+    @property
+    def is_wiped(self) -> bool:
+        """Whether the line between skull and face is seen."""
+        both = all(held.mesh is not None and held.visible for held in self._layers.values())
+        return self._wipe.share is not None and both
+
+    def set_look(self, look: looks.Look) -> None:
+        """Change the colours of background and writing."""
+        self._renderer.SetBackground(*look.background)
+        self._markers.set_look(look)
+        self._wipe.set_look(look)
+        self._bands.set_look(look)
+        if self._labels is not None and self._cube is not None:
+            self._labels.set_look(look)
+            self._cube.set_look(look)
 
     def set_frame(self, frame: Frame | None) -> None:
         """Name directions in this frame; without one, in the scanner's axes, and say so."""
@@ -172,7 +168,7 @@ class Scene3D:
         }
         return Snapshot(
             layers, self._pose, self._patient_from_frame, self._title, self._note, self._size,
-            self._markers.shown,
+            self._markers.shown, self._wipe.share, self._bands.wanted,
         )  # fmt: skip
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
@@ -184,6 +180,9 @@ class Scene3D:
         self._patient_from_frame = snapshot.patient_from_frame
         self._title, self._note = snapshot.title, snapshot.note
         self.set_markers(snapshot.markers)
+        self._wipe.has_handle = False
+        self.set_wipe(snapshot.wipe)
+        self.set_bands(snapshot.bands)
 
     # where it is seen from
 
@@ -344,9 +343,19 @@ class Scene3D:
         self._renderer.AddActor(actor)
         return actor
 
-    @staticmethod
-    def _show(held: _Layer) -> None:
-        held.actor.SetVisibility(held.mesh is not None and held.visible and held.opacity > 0.005)
+    def _show_layers(self) -> None:
+        """Show each layer as asked for; with the wipe, both are cut and solid."""
+        for held in self._layers.values():
+            surface = held.actor.GetProperty()
+            held.shown_opacity = 1.0 if self.is_wiped or held.opacity >= _OPAQUE else held.opacity
+            surface.SetOpacity(held.shown_opacity)
+            # Through a translucent face only its near side is wanted, not the far cheek as well.
+            surface.SetBackfaceCulling(held.shown_opacity < _OPAQUE)
+            seen = held.mesh is not None and held.visible and held.shown_opacity > _CLEAR
+            held.actor.SetVisibility(seen)
+        skull, face = (self._layers[name] for name in ("skull", "face"))
+        self._wipe.show(self.is_wiped, skull.actor.GetMapper(), face.actor.GetMapper())
+        self._bands.dress(face.actor, None if face.mesh is None else face.mesh.band_top_mm)
 
     def _set_quality(self, moving: bool) -> None:
         """Choose full or reduced meshes, and peel only where something translucent is shown."""
@@ -355,7 +364,7 @@ class Scene3D:
             if held.mesh is None:
                 continue
             held.actor.GetMapper().SetInputData(held.mesh.light if moving else held.mesh.full)
-            translucent |= bool(held.actor.GetVisibility()) and held.opacity < _OPAQUE
+            translucent |= bool(held.actor.GetVisibility()) and held.shown_opacity < _OPAQUE
         self._renderer.SetUseDepthPeeling(translucent and not moving)
         self._renderer.SetMaximumNumberOfPeels(_PEELS)
         self._renderer.SetOcclusionRatio(0.0)
@@ -377,6 +386,8 @@ class Scene3D:
             for marker in self._markers.shown
         ]
         self._markers.place(pose, self._size, scale, hidden)
+        self._wipe.place(pose, self._size, scale)
+        self._bands.place(self._size, scale)
         if self._labels is not None and self._cube is not None:
             frame_from_patient = np.asarray(np.linalg.inv(self._patient_from_frame), np.float64)
             self._labels.place(pose, frame_from_patient, self._title, self._note, self._size, scale)

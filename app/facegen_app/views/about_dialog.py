@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QPushButton, QVBoxLayout, QWidget
 
 from facegen_app.views.section import label
-from facegen_app.views.style import UNIT
+from facegen_app.views.tokens import UNIT
 
 
 class AboutDialog(QDialog):

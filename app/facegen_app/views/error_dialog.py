@@ -15,7 +15,7 @@ from PySide6.QtWidgets import (
 
 from facegen_app.errors import Trouble
 from facegen_app.views.section import label
-from facegen_app.views.style import UNIT
+from facegen_app.views.tokens import UNIT
 
 
 class ErrorDialog(QDialog):

@@ -1,14 +1,13 @@
-"""Step 4: take the results out of the window."""
+"""Step 7: take the results out of the window."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QUrl, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QPushButton, QWidget
 
 from facegen_app.views.section import Section, label
-from facegen_app.views.style import UNIT
 
 
 class ExportPanel(Section):
@@ -21,24 +20,26 @@ class ExportPanel(Section):
     picture_wished = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("4", "Export", parent, last=True)
-        self._results = QPushButton(self.tr("Results, report…"))
+        super().__init__(parent)
+        self._results = QPushButton(self.tr("Save results and report…"))
+        self._results.setProperty("kind", "primary")
         self._results.setToolTip(
-            self.tr("Save meshes, pictures, result.json and the PDF report in a new folder")
+            self.tr(
+                "Save meshes, pictures, result.json and the PDF report in a new folder (Ctrl+S)"
+            )
         )
-        self._picture = QPushButton(self.tr("Picture…"))
-        self._picture.setToolTip(self.tr("Save the 3D view as it is seen, at print resolution"))
+        self._picture = QPushButton(self.tr("Save picture…"))
+        self._picture.setToolTip(
+            self.tr("Save the 3D view as it is seen, at print resolution (Ctrl+P)")
+        )
         self._results.clicked.connect(self.results_wished)
         self._picture.clicked.connect(self.picture_wished)
-        row = QHBoxLayout()
-        row.setSpacing(UNIT)
-        row.addWidget(self._results, 1)
-        row.addWidget(self._picture)
         self._saved = label("", "small", wrap=True)
         self._saved.setOpenExternalLinks(True)
         self._saved.setTextFormat(Qt.TextFormat.RichText)
         self._saved.hide()
-        self.body.addLayout(row)
+        self.body.addWidget(self._results)
+        self.body.addWidget(self._picture)
         self.body.addWidget(self._saved)
         self.set_ready(picture=False, results=False)
 
@@ -53,6 +54,6 @@ class ExportPanel(Section):
         if path is not None:
             url = QUrl.fromLocalFile(str(path)).toString()
             name = path.name.replace("&", "&amp;").replace("<", "&lt;")
-            link = f'<a href="{url}" style="color: #7FB4E6">{name}</a>'
+            link = f'<a href="{url}">{name}</a>'
             self._saved.setText(self.tr("Saved: {link}").format(link=link))
             self._saved.setToolTip(str(path))

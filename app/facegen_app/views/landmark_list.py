@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QSize, Qt, Signal
 from PySide6.QtGui import QBrush, QColor, QFont, QIcon, QPainter, QPixmap
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTreeWidget, QTreeWidgetItem, QWidget
 
-from facegen_app.views.style import FAINT, QUIET, SMALL
+from facegen_app.views.style import current_theme
+from facegen_app.views.tokens import SMALL
 
 _ROWS_SEEN = 9
 _ROW_HEIGHT = 24
@@ -45,6 +46,7 @@ class LandmarkList(QTreeWidget):
 
     chosen = Signal(str)
     place_wished = Signal()
+    _rows: tuple[Row, ...] = ()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -57,11 +59,13 @@ class LandmarkList(QTreeWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAccessibleName(self.tr("Craniometric points"))
+        self.setToolTip(
+            self.tr("Arrow keys choose a point, Enter places it by a click on the skull")
+        )
         header = self.header()
         header.setStretchLastSection(False)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
-        self._rows: tuple[Row, ...] = ()
         self._small = QFont(self.font())
         self._small.setPixelSize(SMALL)
         self.currentItemChanged.connect(self._on_current)
@@ -85,14 +89,24 @@ class LandmarkList(QTreeWidget):
                 self.setCurrentItem(item)
         self.blockSignals(False)
 
+    def changeEvent(self, event: QEvent) -> None:
+        """Take over the colours of another theme."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange:
+            for number, row in enumerate(self._rows):
+                item = self.topLevelItem(number)
+                assert item is not None
+                self._fill(item, row)
+
     def _fill(self, item: QTreeWidgetItem, row: Row) -> None:
+        theme = current_theme()
         item.setData(0, Qt.ItemDataRole.UserRole, row.code)
         item.setSizeHint(0, QSize(0, _ROW_HEIGHT))
         item.setIcon(0, _dot(row.colour))
         item.setText(0, row.name)
         item.setText(1, row.source)
         item.setFont(1, self._small)
-        item.setForeground(1, QBrush(QColor(FAINT if row.colour is None else QUIET)))
+        item.setForeground(1, QBrush(QColor(theme.faint if row.colour is None else theme.quiet)))
         for column in (0, 1):
             item.setToolTip(column, row.tip or f"{row.name}: {row.source}")
 
@@ -113,7 +127,7 @@ def _dot(colour: tuple[float, float, float] | None) -> QIcon:
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     if colour is None:
         pen = painter.pen()
-        pen.setColor(QColor(FAINT))
+        pen.setColor(QColor(current_theme().faint))
         pen.setWidth(3)
         painter.setPen(pen)
         painter.drawEllipse(4, 4, 16, 16)

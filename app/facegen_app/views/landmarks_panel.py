@@ -1,18 +1,15 @@
-"""The landmarks: which there are, where each comes from, and the buttons to place them by hand.
-
-Closed it is one line.  It opens by itself, with what is asked, when the frame is unsure.
-"""
+"""Step 3: the landmarks, where each comes from, the frame they make, and placing them by hand."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QToolButton, QWidget
 
 from facegen_app.views.landmark_list import LandmarkList, Row
-from facegen_app.views.section import label
-from facegen_app.views.style import UNIT
+from facegen_app.views.section import Section, label
+from facegen_app.views.tokens import UNIT
 
 
 @dataclass(frozen=True)
@@ -22,9 +19,11 @@ class PanelState:
     Attributes
     ----------
     status
-        A few words beside the title; a warning where `question` is set.
-    opened, every
-        Whether the list is seen, and whether every point is in it.
+        A few words on the points as a whole; a warning where `question` is set.
+    frame
+        Where the Frankfurt frame comes from.
+    every
+        Whether every point is in the list.
     rows, chosen
         The points, and the code of the chosen one.
     question
@@ -38,7 +37,7 @@ class PanelState:
     """
 
     status: str = ""
-    opened: bool = False
+    frame: str = ""
     every: bool = False
     rows: tuple[Row, ...] = ()
     chosen: str = ""
@@ -48,14 +47,13 @@ class PanelState:
     enabled: frozenset[str] = frozenset()
 
 
-class LandmarksPanel(QWidget):
+class LandmarksPanel(Section):
     """List of points, and what can be done with them.
 
-    Emits wishes: the list opened or closed, every point or few, a point chosen, placing begun or
+    Emits wishes: every point or few, a point chosen, placing begun or
     stopped, the found place accepted, a placement undone, a file read or written, the face made.
     """
 
-    open_wished = Signal(bool)
     every_wished = Signal(bool)
     choice_wished = Signal(str)
     placing_wished = Signal(bool)
@@ -67,14 +65,8 @@ class LandmarksPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.opener = QToolButton()
-        self.opener.setText(self.tr("Landmarks"))
-        self.opener.setProperty("kind", "opener")
-        self.opener.setCheckable(True)
-        self.opener.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.opener.setToolTip(self.tr("Show the craniometric points, and place them by hand"))
-        self.opener.clicked.connect(self.open_wished)
         self._status = label("", "small")
+        self._frame = label("", "small", wrap=True)
         self._sentence = label("", "warning", wrap=True)
         self._advice = label("", "small", wrap=True)
         self.list = LandmarkList(self)
@@ -87,17 +79,12 @@ class LandmarksPanel(QWidget):
 
     def show_state(self, state: PanelState) -> None:
         """Show all of it; emits nothing."""
-        self.opener.setChecked(state.opened)
-        self.opener.setArrowType(
-            Qt.ArrowType.DownArrow if state.opened else Qt.ArrowType.RightArrow
-        )
-        self._status.setText(state.status)
+        self._status.setText(state.status[:1].upper() + state.status[1:])
         sentence, advice = state.question
         self._status.setProperty("kind", "warning" if sentence else "small")
         self._status.style().polish(self._status)
-        self._inside.setVisible(state.opened)
         for line, text in ((self._sentence, sentence), (self._advice, advice),
-                           (self._hint, state.hint)):  # fmt: skip
+                           (self._hint, state.hint), (self._frame, state.frame)):  # fmt: skip
             line.setText(text)
             line.setVisible(bool(text))
         self.list.show_rows(state.rows, state.chosen)
@@ -143,10 +130,6 @@ class LandmarksPanel(QWidget):
         self.more.clicked.connect(self.every_wished)
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        head.addWidget(self.opener)
-        head.addStretch(1)
-        head.addWidget(self._status)
         files = QHBoxLayout()
         files.setSpacing(UNIT // 2)
         files.addWidget(self.more)
@@ -157,25 +140,12 @@ class LandmarksPanel(QWidget):
         actions.setSpacing(UNIT)
         for button in (self.place, self.accept, self.undo):
             actions.addWidget(button, 1)
-        self._inside = QWidget()
-        inside = QVBoxLayout(self._inside)
-        inside.setContentsMargins(0, 0, 0, 0)
-        inside.setSpacing(UNIT * 3 // 4)
-        inside.addWidget(self._sentence)
-        inside.addWidget(self._advice)
-        inside.addWidget(self.list)
-        inside.addLayout(files)
-        inside.addLayout(actions)
-        inside.addWidget(self._hint)
-        inside.addWidget(self.reconstruct)
-        line = QFrame()
-        line.setProperty("kind", "line")
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.setSpacing(UNIT)
-        whole.addLayout(head)
-        whole.addWidget(self._inside)
-        whole.addWidget(line)
+        for part in (self._status, self._sentence, self._advice, self.list, files, actions,
+                     self._hint, self._frame, self.reconstruct):  # fmt: skip
+            if isinstance(part, QWidget):
+                self.body.addWidget(part)
+            else:
+                self.body.addLayout(part)
 
 
 def _button(text: str, tip: str) -> QPushButton:

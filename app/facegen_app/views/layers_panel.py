@@ -1,4 +1,4 @@
-"""Step 3: skull and face over each other: visibility, colour, opacity, and which face."""
+"""Skull and face one by one: visibility, colour, opacity, and which face."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from facegen_app.views.section import Section, label
-from facegen_app.views.style import ACCENT, LINE, RAISED, UNIT
+from facegen_app.views.section import label
+from facegen_app.views.tokens import UNIT
 
 Colour = tuple[float, float, float]
 
@@ -68,9 +68,7 @@ class LayerRow(QWidget):
         self.percent.setText(self.tr("{value} %").format(value=round(100 * opacity)))
         self._colour = QColor.fromRgbF(*colour)
         self.swatch.setStyleSheet(
-            f"QToolButton {{ background: {self._colour.name()}; border: 1px solid {LINE};"
-            f" border-radius: 3px; }} QToolButton:disabled {{ background: {RAISED}; }}"
-            f" QToolButton:focus {{ border-color: {ACCENT}; }}"
+            f"QToolButton:enabled {{ background: {self._colour.name()}; border-radius: 3px; }}"
         )
 
     def _choose_colour(self) -> None:
@@ -83,7 +81,7 @@ class LayerRow(QWidget):
         dialog.open()
 
 
-class LayersPanel(Section):
+class LayersPanel(QWidget):
     """One row for the skull, one for the face, and the choice among the faces.
 
     Emits the wish for another variant: its number, 0 for the face itself.
@@ -92,12 +90,13 @@ class LayersPanel(Section):
     variant_wished = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("3", "Overlay", parent)
+        super().__init__(parent)
         self.rows = {
             "skull": LayerRow(self.tr("Skull"), self),
             "face": LayerRow(self.tr("Face"), self),
         }
-        grid = QGridLayout()
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(UNIT)
         grid.setVerticalSpacing(UNIT)
         for line, row in enumerate(self.rows.values()):
@@ -114,7 +113,6 @@ class LayersPanel(Section):
         self._variant_label.setBuddy(self._variant)
         grid.addWidget(self._variant_label, 2, 0)
         grid.addWidget(self._variant, 2, 1, 1, 3)
-        self.body.addLayout(grid)
         self.show_variants(())
         self.set_present("skull", False)
         self.set_present("face", False)

@@ -1,6 +1,6 @@
 """The frame that places everything; no logic.
 
-At the left the four steps of the work, in the middle the head, at the right the slices, below
+At the left the seven steps of a case, in the middle the head, at the right the slices, below
 what the program may be used for and what is being worked on.
 """
 
@@ -11,20 +11,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, Qt, Signal
-from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence
+from PySide6.QtGui import (
+    QAction,
+    QActionGroup,
+    QCloseEvent,
+    QDragEnterEvent,
+    QDropEvent,
+    QKeySequence,
+)
 from PySide6.QtWidgets import (
     QFileDialog,
     QFrame,
     QHBoxLayout,
     QMainWindow,
-    QScrollArea,
+    QMenu,
     QSplitter,
     QStackedLayout,
     QVBoxLayout,
     QWidget,
 )
 
-from facegen_app.actions import COMMANDS, MENUS
+from facegen_app.actions import COMMANDS, MENUS, SUBMENUS
 from facegen_app.errors import Trouble
 from facegen_app.views.error_dialog import ErrorDialog
 from facegen_app.views.export_panel import ExportPanel
@@ -32,28 +39,32 @@ from facegen_app.views.face_panel import FacePanel
 from facegen_app.views.job_bar import JobBar
 from facegen_app.views.landmarks_panel import LandmarksPanel
 from facegen_app.views.layers_panel import LayersPanel
+from facegen_app.views.profile_panel import ProfilePanel
+from facegen_app.views.review_panel import ReviewPanel
 from facegen_app.views.scan_panel import ScanPanel
 from facegen_app.views.scene_view import SceneView
 from facegen_app.views.section import label
+from facegen_app.views.skull_panel import SkullPanel
 from facegen_app.views.slices_panel import SlicesPanel
-from facegen_app.views.style import UNIT
+from facegen_app.views.steps_panel import StepsPanel
+from facegen_app.views.tokens import UNIT
 from facegen_app.views.view_bar import ViewBar
 from facegen_app.views.welcome import Welcome
 
 if TYPE_CHECKING:
     from facegen_app.rendering.scene import Scene3D
 
-_SIDE_WIDTH = 312
-
 
 class MainWindow(QMainWindow):
     """The window.
 
-    Emits wishes: a path that was dropped on it, and that it is about to close.
+    Emits wishes: a path that was dropped on it, and that it is about to close; and tells when the
+    system turns light or dark.
     """
 
     path_dropped = Signal(object)
     closing = Signal()
+    scheme_changed = Signal(Qt.ColorScheme)
 
     def __init__(self, make_scene: Callable[[], Scene3D], intended_use: str) -> None:
         super().__init__()
@@ -62,10 +73,25 @@ class MainWindow(QMainWindow):
         self.resize(1280, 800)
         self.commands = self._make_menus()
         self.scan_panel = ScanPanel(self)
+        self.skull_panel = SkullPanel(self)
         self.landmarks_panel = LandmarksPanel(self)
+        self.profile_panel = ProfilePanel(self)
         self.face_panel = FacePanel(self)
         self.layers_panel = LayersPanel(self)
+        self.review_panel = ReviewPanel(self.layers_panel, self)
         self.export_panel = ExportPanel(self)
+        self.steps_panel = StepsPanel(
+            {
+                "scan": self.scan_panel,
+                "skull": self.skull_panel,
+                "landmarks": self.landmarks_panel,
+                "profile": self.profile_panel,
+                "face": self.face_panel,
+                "review": self.review_panel,
+                "report": self.export_panel,
+            },
+            self,
+        )
         self.view_bar = ViewBar(self)
         self.scene_view = SceneView(make_scene, self)
         self.welcome = Welcome(self)
@@ -82,7 +108,7 @@ class MainWindow(QMainWindow):
         middle.setChildrenCollapsible(False)
         upper = QHBoxLayout()
         upper.setSpacing(0)
-        upper.addWidget(self._make_side())
+        upper.addWidget(self.steps_panel)
         upper.addWidget(middle, 1)
         whole = QVBoxLayout()
         whole.setContentsMargins(0, 0, 0, 0)
@@ -129,15 +155,24 @@ class MainWindow(QMainWindow):
     def _make_menus(self) -> dict[str, QAction]:
         """Make the menus from the table of commands; returns name → action."""
         menus = {name: self.menuBar().addMenu(_translated(name)) for name in MENUS}
-        actions = {}
+        for name, parent in SUBMENUS.items():
+            menus[name] = QMenu(_translated(name), menus[parent])
+        actions: dict[str, QAction] = {}
+        groups: dict[str, QActionGroup] = {}
         for command in COMMANDS:
             action = QAction(_translated(command.text), self)
             action.setStatusTip(_translated(command.tip))
             action.setToolTip(_translated(command.tip))
             if command.shortcut:
                 action.setShortcut(QKeySequence(command.shortcut))
+            if command.group:
+                action.setCheckable(True)
+                groups.setdefault(command.group, QActionGroup(self)).addAction(action)
             menus[command.menu].addAction(action)
             actions[command.name] = action
+        for name, parent in SUBMENUS.items():
+            menus[parent].addSeparator()
+            menus[parent].addMenu(menus[name])
         return actions
 
     def _make_stage(self) -> QWidget:
@@ -154,27 +189,6 @@ class MainWindow(QMainWindow):
         stage = QWidget()
         stage.setLayout(column)
         return stage
-
-    def _make_side(self) -> QScrollArea:
-        """Make the left side: the four steps, one above the other, and the landmarks."""
-        column = QVBoxLayout()
-        column.setContentsMargins(UNIT * 2, UNIT * 3 // 2, UNIT * 2, UNIT)
-        column.setSpacing(UNIT * 3 // 2)
-        for section in (self.scan_panel, self.landmarks_panel, self.face_panel,
-                        self.layers_panel, self.export_panel):  # fmt: skip
-            column.addWidget(section)
-        column.addStretch(1)
-        inside = QWidget()
-        inside.setObjectName("panel")
-        inside.setLayout(column)
-        inside.setMaximumWidth(_SIDE_WIDTH)
-        side = QScrollArea()
-        side.setWidget(inside)
-        side.setWidgetResizable(True)
-        side.setFixedWidth(_SIDE_WIDTH)
-        side.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        side.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        return side
 
     def _make_footer(self, intended_use: str) -> QFrame:
         """Make the line below: what the program is for, and what is being worked on."""

@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
 
 from facegen_app.views.section import Section, label
-from facegen_app.views.style import UNIT
+from facegen_app.views.tokens import UNIT
 
 _SHOWN_WARNINGS = 3
 
@@ -24,7 +24,7 @@ class ScanPanel(Section):
     series_wished = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("1", "Scan", parent)
+        super().__init__(parent)
         self._folder = QPushButton(self.tr("Open folder…"))
         self._folder.setToolTip(self.tr("Open a folder with a DICOM series"))
         self._file = QPushButton(self.tr("Open file…"))

@@ -25,7 +25,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from facegen_app.views.style import STAGE
+from facegen_app.views.style import current_theme
 
 if TYPE_CHECKING:
     from facegen_app.rendering.scene import Scene3D
@@ -34,6 +34,7 @@ _REST_MS = 250
 _DEGREES_PER_WIDTH = 180.0
 _FLUENT_SECONDS = 0.08
 _STILL_PIXELS = 4
+_LINE_PIXELS = 10
 
 _KEY_TURNS = {
     Qt.Key.Key_Left: (-15.0, 0.0),
@@ -51,12 +52,14 @@ class SceneView(QWidget):
     make_scene
         Called once, when there is first something to show.
 
-    Emits ``moved`` when the user has turned the head away from a standard view, and while aimed
-    ``clicked`` with the place of a click: device pixels from the upper left.
+    Emits ``moved`` when the user has turned the head away from a standard view; while aimed
+    ``clicked`` with the place of a click, device pixels from the upper left; and the wish for the
+    line of the wipe at a share of the width.
     """
 
     moved = Signal()
     clicked = Signal(float, float)
+    wipe_wished = Signal(float)
 
     def __init__(self, make_scene: Callable[[], Scene3D], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -67,10 +70,13 @@ class SceneView(QWidget):
         self._pressed_at: QPointF | None = None
         self._aimed = False
         self._aimed_at: QPointF | None = None
+        self._wipe: float | None = None
+        self._wipe_pressed = False
         self._moving = False
         self._held = False
         self._draw_timer = _once(self, 0, self._draw)
         self._rest_timer = _once(self, _REST_MS, self._rest)
+        self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumSize(240, 240)
@@ -107,6 +113,13 @@ class SceneView(QWidget):
         if self._scene is not None and not self._draw_timer.isActive():
             self._draw_timer.start()
 
+    def request_moving_frame(self) -> None:
+        """Draw at once, coarsely where a fine frame is slow; then finely when nothing follows."""
+        if self._scene is not None and not self._is_fluent():
+            self._moving = True
+            self._rest_timer.start()
+        self.request_frame()
+
     def hold(self, held: bool) -> None:
         """Say that a slider elsewhere is being dragged: frames may be coarse until it is let go."""
         self._held = held and self._scene is not None and not self._is_fluent()
@@ -116,7 +129,13 @@ class SceneView(QWidget):
     def set_aimed(self, aimed: bool) -> None:
         """Let clicks be told, beside drags that move the head."""
         self._aimed, self._aimed_at = aimed, None
-        self.setCursor(Qt.CursorShape.CrossCursor if aimed else Qt.CursorShape.ArrowCursor)
+        self._show_cursor(on_line=False)
+
+    def show_wipe(self, share: float | None) -> None:
+        """Let the line of the wipe be dragged where it stands, a share of the width; or not."""
+        self._wipe = share
+        if share is None:
+            self._show_cursor(on_line=False)
 
     def close_scene(self) -> None:
         """Give the graphics resources back."""
@@ -167,7 +186,7 @@ class SceneView(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Show the last frame."""
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(STAGE))
+        painter.fillRect(self.rect(), QColor(current_theme().stage))
         if self._image is not None:
             painter.drawImage(0, 0, self._image)
         painter.end()
@@ -185,13 +204,19 @@ class SceneView(QWidget):
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Begin to move."""
         if self._scene is not None:
-            self._pressed_at = event.position()
             left = event.button() == Qt.MouseButton.LeftButton
+            self._wipe_pressed = left and self._is_on_line(event)
+            self._pressed_at = event.position()
             self._aimed_at = event.position() if self._aimed and left else None
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Turn, move or zoom as far as the mouse went."""
         if self._pressed_at is None:
+            self._show_cursor(on_line=self._is_on_line(event))
+            return
+        if self._wipe_pressed:
+            self._held = not self._is_fluent()
+            self.wipe_wished.emit(event.position().x() / self.width())
             return
         if self._aimed_at is not None:
             if (event.position() - self._aimed_at).manhattanLength() < _STILL_PIXELS:
@@ -212,10 +237,22 @@ class SceneView(QWidget):
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """End the movement: draw finely; or tell of a click."""
         at, self._pressed_at, self._aimed_at = self._aimed_at, None, None
+        if self._wipe_pressed:
+            self._wipe_pressed = self._held = False
         self._rest()
         if at is not None:
             ratio = self.devicePixelRatioF()
             self.clicked.emit(at.x() * ratio, at.y() * ratio)
+
+    def _is_on_line(self, event: QMouseEvent) -> bool:
+        """Return whether the mouse is on the line of the wipe."""
+        if self._wipe is None or self._aimed:
+            return False
+        return abs(event.position().x() - self._wipe * self.width()) <= _LINE_PIXELS
+
+    def _show_cursor(self, *, on_line: bool) -> None:
+        shape = Qt.CursorShape.CrossCursor if self._aimed else Qt.CursorShape.ArrowCursor
+        self.setCursor(Qt.CursorShape.SplitHCursor if on_line else shape)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Zoom."""

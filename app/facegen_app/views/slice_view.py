@@ -10,7 +10,16 @@ from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from facegen_app.views.style import ACCENT, BODY, QUIET, SMALL, STAGE, TEXT, UNIT
+from facegen_app.views.style import current_theme
+from facegen_app.views.tokens import (
+    BODY,
+    FILM,
+    FILM_LINE,
+    FILM_QUIET,
+    FILM_TEXT,
+    SMALL,
+    UNIT,
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,10 @@ class SliceView(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumSize(120, 100)
         self.setAccessibleName(name)
+        self.setToolTip(
+            self.tr("Click or drag: crosshair here. Wheel, Page Up and Page Down: other slices.")
+        )
+        self.setToolTipDuration(4000)
 
     def show_picture(self, picture: SlicePicture | None) -> None:
         """Show a slice, or nothing."""
@@ -111,14 +124,16 @@ class SliceView(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Show the slice with crosshair and letters."""
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(STAGE if self._image is None else "#000000"))
+        painter.fillRect(
+            self.rect(), QColor(current_theme().stage if self._image is None else FILM)
+        )
         if self._image is not None and self._picture is not None:
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
             painter.drawImage(self._target(), self._image)
             self._paint_crosshair(painter, self._picture)
             self._paint_words(painter, self._picture)
         if self.hasFocus():
-            painter.setPen(QColor(ACCENT))
+            painter.setPen(QColor(current_theme().accent if self._image is None else FILM_LINE))
             painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
         painter.end()
 
@@ -126,7 +141,7 @@ class SliceView(QWidget):
         target = self._target().intersected(QRectF(self.rect()))
         centre = self.point_of(*picture.crosshair)
         x, y = centre.x(), centre.y()
-        colour = QColor(ACCENT)
+        colour = QColor(FILM_LINE)
         colour.setAlpha(150)
         painter.setPen(colour)
         gap = UNIT
@@ -141,15 +156,15 @@ class SliceView(QWidget):
         painter.setFont(font)
         inside = self.rect().adjusted(UNIT, UNIT // 2, -UNIT, -UNIT // 2)
         flag = Qt.AlignmentFlag
-        _shadowed(painter, inside, flag.AlignLeft | flag.AlignTop, picture.title, QUIET)
+        _shadowed(painter, inside, flag.AlignLeft | flag.AlignTop, picture.title, FILM_QUIET)
         font.setPixelSize(BODY)
         font.setBold(True)
         painter.setFont(font)
         left, right, top, bottom = picture.letters
-        _shadowed(painter, inside, flag.AlignLeft | flag.AlignVCenter, left, TEXT)
-        _shadowed(painter, inside, flag.AlignRight | flag.AlignVCenter, right, TEXT)
-        _shadowed(painter, inside, flag.AlignHCenter | flag.AlignTop, top, TEXT)
-        _shadowed(painter, inside, flag.AlignHCenter | flag.AlignBottom, bottom, TEXT)
+        _shadowed(painter, inside, flag.AlignLeft | flag.AlignVCenter, left, FILM_TEXT)
+        _shadowed(painter, inside, flag.AlignRight | flag.AlignVCenter, right, FILM_TEXT)
+        _shadowed(painter, inside, flag.AlignHCenter | flag.AlignTop, top, FILM_TEXT)
+        _shadowed(painter, inside, flag.AlignHCenter | flag.AlignBottom, bottom, FILM_TEXT)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Wish the crosshair here."""

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QToolButton, QVBoxLayou
 
 from facegen_app.views.section import label
 from facegen_app.views.slice_view import SliceView
-from facegen_app.views.style import UNIT
+from facegen_app.views.tokens import UNIT
 
 
 class SlicesPanel(QWidget):

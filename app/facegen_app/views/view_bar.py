@@ -6,7 +6,7 @@ from PySide6.QtCore import QT_TRANSLATE_NOOP, Signal
 from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QToolButton, QWidget
 
 from facegen_app.views.section import label
-from facegen_app.views.style import UNIT
+from facegen_app.views.tokens import UNIT
 
 _BUTTONS = (
     ("lateral-right", str(QT_TRANSLATE_NOOP("ViewBar", "Right"))),

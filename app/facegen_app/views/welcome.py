@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from facegen_app.views.section import label
-from facegen_app.views.style import UNIT
+from facegen_app.views.tokens import UNIT
 
 
 class Welcome(QWidget):
