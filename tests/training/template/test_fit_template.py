@@ -17,7 +17,9 @@ from facegen_inference.surface import isosurface
 from facegen_inference.template import lay, skin_fields
 from facegen_inference.template_model import TemplateModel, read_template
 from facegen_inference.template_registration import BoneField
+from facegen_inference.template_share import TemplateShare, read_template_share
 from facegen_training.cohort.dataset import Dataset, Prepared, as_stored
+from facegen_training.export import template_of
 from facegen_training.template.fit_template import fit_template
 from facegen_training.template.laid_people import _People
 
@@ -145,3 +147,27 @@ def test_too_few_people_are_refused(eggs: Dataset, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="too few for a template"):
         fit_template(eggs, FITTED[:5], tmp_path / "few.npz")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_file_takes_a_template_of_the_people_that_train_alone(
+    eggs: Dataset, model: TemplateModel
+) -> None:
+    parts = ["train" if row in FITTED else "test" for row in range(len(eggs.people))]
+    mixed = [replace(p, part=part) for p, part in zip(eggs.people, parts, strict=True)]
+    text = template_of(replace(eggs, people=tuple(mixed)), 0.25)
+    assert text is not None
+    held = read_template_share(text, SPEC)
+    assert held.share == 0.25
+    assert np.array_equal(held.template.depth_modes, model.depth_modes)
+    assert template_of(eggs, 0.0) is None
+
+
+def test_a_share_moves_a_network_s_skin_that_part_of_the_way(
+    eggs: Dataset, model: TemplateModel, tmp_path: Path
+) -> None:
+    held = TemplateShare(0.25, model)
+    fields = eggs.fields(NEW[0]).numpy()
+    thick = fields[2] - 4  # a network that puts the skin 4 mm too far out
+    moved = held.moved(fields[:2], thick)
+    assert moved is not None
+    assert miss(thick + moved, fields[2]) == pytest.approx(3.0, abs=0.3)
