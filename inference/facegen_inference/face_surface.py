@@ -43,6 +43,9 @@ SMOOTHING = 8
 STRETCH_MM = 16.0
 """Radius of curvature of skin stretched over an edge of bone: a choice, gentler than most edges of
 a face."""
+AT_TEETH_MM = 1.5
+"""In the average face of one of five people a streak stood out by 4.8 mm; bone of the mean skull
+stands out of its thin build by less than 2."""
 NEAR_BONE_MM = 6.0
 """Bone farther away than this does not lift the skin."""
 _LIFTED = 7
@@ -143,8 +146,9 @@ def outside_bone(
     Notes
     -----
     The skin around is lifted too, by a parabola (grey dilation): over a thin edge that stands out
-    it stretches as skin does and has no welt.  At the level of the teeth nothing lifts it: lips and
-    cheeks lie so deep over bone that what stands out of them is a streak of metal or a bridge.
+    it stretches as skin does and has no welt.  At the level of the teeth it is lifted by
+    `AT_TEETH_MM` at most: lips and cheeks lie so deep over bone that what stands farther out of
+    them is a streak of metal or a bridge.
     """
     source = skull.grid.patient_from_voxel
     bone = resample(skull.distance, source, grid, _FAR_MM, frame.patient_from_frame)
@@ -153,8 +157,9 @@ def outside_bone(
     lift = np.maximum(distance - (bone - np.float32(THINNEST_MM)), 0)
     lift[bone > NEAR_BONE_MM] = 0
     slices = np.arange(float(grid.shape[0]))[:, None] * [1, 0, 0]
-    trusted = away_from_teeth(usable_points(landmarks, frame), grid.patient_points(slices)[:, 2])
-    lift *= trusted[:, None, None].astype(np.float32)
+    away = away_from_teeth(usable_points(landmarks, frame), grid.patient_points(slices)[:, 2])
+    most = AT_TEETH_MM + _FAR_MM * away[:, None, None]
+    lift = np.minimum(lift, most.astype(np.float32))
     if not lift.any():
         return distance
     reach = np.arange(-_LIFTED, _LIFTED + 1) * grid.spacing.min()
