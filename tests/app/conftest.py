@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facegen_app.casework.case_runs import finished_run
+from facegen_app.casework.export import inputs_of
+from facegen_app.casework.results import Inputs
+from facegen_app.desk import Desk
 from facegen_inference.face import Face, Variant
 from facegen_inference.frame import Frame
 from facegen_inference.landmarks import Landmark
 from facegen_inference.mesh import Mesh
-from facegen_inference.reconstruct import Prepared
+from facegen_inference.reconstruct import Prepared, Request
 from facegen_inference.scan import Scan
 from facegen_inference.series import Series
 from facegen_inference.skull import PARTS, Presence, Skull
@@ -49,6 +53,18 @@ class MadeUp:
 
     prepared: Prepared
     face: Face
+
+    @property
+    def inputs(self) -> Inputs:
+        """The scan's files with their hashes."""
+        return inputs_of(self.prepared.scan)
+
+    def give_face(self, desk: Desk) -> None:
+        """Let a window have the face as if it had been made there; nothing is drawn."""
+        begun = desk.keeping.begin_run(Request())
+        run = finished_run(begun, self.prepared, self.face, Request(), self.inputs)
+        desk.case.set_face(self.face, Request())
+        desk.keeping.add_run(run)
 
 
 def egg(radius: float, points: int = 24) -> Mesh:

@@ -14,7 +14,8 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QComboBox
 
-from facegen_app.main import make_application, set_up
+from facegen_app.desk import set_up
+from facegen_app.main import make_application
 from facegen_inference.demo_head import load_head_model, patient_from_frame
 from facegen_inference.volume import Volume
 
