@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from facegen_app.casework.case_runs import finished_run
 from facegen_app.casework.export import inputs_of
 from facegen_app.casework.results import Inputs
 from facegen_app.desk import Desk
+from facegen_inference.demo_head import load_head_model, patient_from_frame
 from facegen_inference.face import Face, Variant
 from facegen_inference.frame import Frame
 from facegen_inference.landmarks import Landmark
@@ -144,3 +146,17 @@ def make_up(tmp_path: Path) -> Callable[..., MadeUp]:
 def made_up(make_up: Callable[..., MadeUp]) -> MadeUp:
     """One made-up result."""
     return make_up()
+
+
+@pytest.fixture(scope="session")
+def coarse_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic head of the demo, tissues only, askew on a 2 mm grid, as a NIfTI file."""
+    model = load_head_model()
+    array = np.full(model.skin.shape, -1000, np.int16)
+    array[model.skin < 0] = 40
+    array[model.bone < 1] = 500  # between the two: the partial volume of the bone's edge
+    array[model.bone < 0] = 1200
+    matrix = patient_from_frame() @ model.grid.patient_from_voxel
+    path = tmp_path_factory.mktemp("head") / "head.nii"
+    sitk.WriteImage(Volume(array, matrix).to_sitk(), str(path))
+    return path
