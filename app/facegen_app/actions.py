@@ -36,6 +36,7 @@ class Command:
 
 
 FILE = str(QT_TRANSLATE_NOOP("Commands", "&File"))
+EDIT = str(QT_TRANSLATE_NOOP("Commands", "&Edit"))
 STEP = str(QT_TRANSLATE_NOOP("Commands", "&Step"))
 LANDMARKS = str(QT_TRANSLATE_NOOP("Commands", "&Landmarks"))
 FACE = str(QT_TRANSLATE_NOOP("Commands", "F&ace"))
@@ -48,12 +49,20 @@ COMMANDS = (
     Command(
         "open_file", FILE, "Open f&ile…", "Ctrl+Shift+O", "Open an archive, volume or mesh file"
     ),
+    Command("open_case", FILE, "Open &case…", "Ctrl+Alt+O", "Go on with a case that was kept"),
+    Command("new_case", FILE, "&New case…", "Ctrl+N", "Begin an empty case in a file of its own"),
+    Command(
+        "keep_case", FILE, "&Keep as case…", "Ctrl+Shift+S",
+        "Keep what is there in a case file, and from then on every action as it happens",
+    ),
     Command(
         "save_results", FILE, "&Save results and report…", "Ctrl+S",
         "Save meshes, pictures and report in a new folder",
     ),
     Command("save_picture", FILE, "Save &picture…", "Ctrl+P", "Save the 3D view as it is seen"),
     Command("quit", FILE, "&Quit", "Ctrl+Q", "Close the window"),
+    Command("undo", EDIT, "&Undo", "Ctrl+Z", "Take the last action on the case back"),
+    Command("redo", EDIT, "&Redo", "Ctrl+Shift+Z", "Do again what was taken back"),
     Command("step_scan", STEP, "&1 Scan", "Ctrl+1", "Open the CT of a skull"),
     Command("step_skull", STEP, "&2 Skull", "Ctrl+2", "What of the skull is there"),
     Command("step_landmarks", STEP, "&3 Landmarks and frame", "Ctrl+3", "Points on the bone"),
@@ -64,7 +73,6 @@ COMMANDS = (
     Command("next_step", STEP, "&Next step", "Alt+Right", "Go on to the next step"),
     Command("place_landmark", LANDMARKS, "&Place the chosen point", "P", "Place it by a click"),
     Command("stop_placing", LANDMARKS, "&Stop placing", "Esc", "Place nothing"),
-    Command("undo_landmark", LANDMARKS, "&Undo placement", "Ctrl+Z", "Take the last one back"),
     Command(
         "open_landmarks", LANDMARKS, "&Open landmarks file…", "Ctrl+L",
         "Read points placed by hand, and make the frame from them",
@@ -97,6 +105,6 @@ COMMANDS = (
     Command("about", HELP, "&About FaceGen", "F1", "Versions, licences, limits of use"),
 )  # fmt: skip
 
-MENUS = (FILE, STEP, LANDMARKS, FACE, VIEW, HELP)
+MENUS = (FILE, EDIT, STEP, LANDMARKS, FACE, VIEW, HELP)
 SUBMENUS = {APPEARANCE: VIEW}
 """Menu → the menu that it stands in, at its end."""

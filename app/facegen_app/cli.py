@@ -37,7 +37,7 @@ class DefaultWindow(TyperGroup):
         """Take a first word that is no command as something to open."""
         word = args[0]
         if word not in self.commands:
-            if not Path(word).exists():
+            if not Path(word).exists() and Path(word).suffix != ".facegen":
                 raise UserError(
                     f"There is neither a command nor a file called {word}.", self._advice(word)
                 )
@@ -73,7 +73,8 @@ app = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From the CT of a skull to the face that belongs on it. "
-    "Without a command, the window opens, on SCAN where one is named: facegen SCAN.",
+    "Without a command, the window opens, on SCAN or CASE where one is named: facegen SCAN, or "
+    "facegen CASE.facegen, which is made where it is not there.",
     epilog="Exit status: 0 done; 2 something the user can mend, said in one sentence; 1 a bug.",
 )
 

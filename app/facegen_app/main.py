@@ -1,4 +1,4 @@
-"""Start Qt, put models, views and controllers together, open the window.
+"""Start Qt and open the window.
 
 Nothing heavy is imported before the window stands: VTK comes with the first mesh, the readers
 with the first scan.
@@ -10,7 +10,6 @@ import ctypes
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -20,24 +19,6 @@ from facegen_inference.errors import UserError
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
-    from facegen_app.controllers.appearance import Appearance
-    from facegen_app.controllers.demo import Demo
-    from facegen_app.controllers.export import Export
-    from facegen_app.controllers.landmarks import Landmarks
-    from facegen_app.controllers.open_scan import OpenScan
-    from facegen_app.controllers.overlay import Overlay
-    from facegen_app.controllers.place_landmarks import PlaceLandmarks
-    from facegen_app.controllers.reconstruct import Reconstruct
-    from facegen_app.controllers.review import Review
-    from facegen_app.controllers.slices import Slices
-    from facegen_app.controllers.work import Work
-    from facegen_app.jobs import Jobs
-    from facegen_app.model.case import Case
-    from facegen_app.model.landmarks import LandmarkModel
-    from facegen_app.model.scene import SceneModel
-    from facegen_app.model.slices import SliceModel
-    from facegen_app.model.steps import Steps
-    from facegen_app.rendering.scene import Scene3D
     from facegen_app.views.main_window import MainWindow
 
 _DEBIAN_LIBRARIES = (
@@ -47,100 +28,13 @@ _DEBIAN_LIBRARIES = (
 _WITHOUT_WINDOW = "facegen reconstruct SCAN --out DIR works without a window."
 
 
-@dataclass(frozen=True)
-class Desk:
-    """Everything the window is made of, put together."""
-
-    window: MainWindow
-    case: Case
-    scene: SceneModel
-    slice_model: SliceModel
-    landmark_model: LandmarkModel
-    jobs: Jobs
-    work: Work
-    overlay: Overlay
-    slices: Slices
-    open_scan: OpenScan
-    landmarks: Landmarks
-    place_landmarks: PlaceLandmarks
-    reconstruct: Reconstruct
-    review: Review
-    export: Export
-    demo: Demo
-    appearance: Appearance
-    steps: Steps
-
-    def close(self) -> None:
-        """Stop all work and remove what was only for this window."""
-        self.jobs.stop()
-        self.demo.clean()
-
-
-def set_up() -> Desk:
-    """Put models, views and controllers together; a `QApplication` must be there."""
-    from facegen_app.controllers.appearance import Appearance
-    from facegen_app.controllers.case_steps import CaseSteps
-    from facegen_app.controllers.demo import Demo
-    from facegen_app.controllers.export import Export
-    from facegen_app.controllers.landmarks import Landmarks
-    from facegen_app.controllers.open_scan import OpenScan
-    from facegen_app.controllers.overlay import Overlay
-    from facegen_app.controllers.place_landmarks import PlaceLandmarks
-    from facegen_app.controllers.reconstruct import Reconstruct
-    from facegen_app.controllers.review import Review
-    from facegen_app.controllers.slices import Slices
-    from facegen_app.controllers.work import Work
-    from facegen_app.jobs import Jobs
-    from facegen_app.model.case import Case
-    from facegen_app.model.landmarks import LandmarkModel
-    from facegen_app.model.scene import SceneModel
-    from facegen_app.model.settings import SettingsModel
-    from facegen_app.model.slices import SliceModel
-    from facegen_app.model.steps import Steps
-    from facegen_app.views.main_window import MainWindow
-    from facegen_inference.intended_use import INTENDED_USE
-
-    window = MainWindow(_make_scene, INTENDED_USE)
-    case, scene, slice_model, jobs = Case(), SceneModel(), SliceModel(), Jobs(window)
-    work, points = Work(jobs, window), LandmarkModel()
-    overlay = Overlay(scene, window)
-    landmarks = Landmarks(case, points, window, work, overlay)
-    open_scan = OpenScan(case, slice_model, window, work, overlay)
-    steps, export = Steps(), Export(case, window, work)
-    desk = Desk(
-        window=window,
-        case=case,
-        scene=scene,
-        slice_model=slice_model,
-        landmark_model=points,
-        jobs=jobs,
-        work=work,
-        overlay=overlay,
-        slices=Slices(slice_model, window.slices_panel),
-        open_scan=open_scan,
-        landmarks=landmarks,
-        place_landmarks=PlaceLandmarks(points, scene, slice_model, window),
-        reconstruct=Reconstruct(case, window, work, overlay, landmarks),
-        review=Review(scene, window, overlay),
-        export=export,
-        demo=Demo(window, work, open_scan),
-        appearance=Appearance(SettingsModel(_settings_file()), window),
-        steps=steps,
-    )
-    CaseSteps(steps, case, points, scene).connect(window, export)
-    window.commands["quit"].triggered.connect(window.close)
-    window.commands["about"].triggered.connect(lambda *_: _show_about(window))
-    window.closing.connect(desk.close)
-    return desk
-
-
 def run_window(path: Path | None, demo: bool = False) -> int:
     """Open the window and run until it is closed.
 
     Parameters
     ----------
     path
-        A scan to open, or None.
+        A scan or a case to open, or None; a case that is not there is made.
     demo
         Make the demo scan, open it and reconstruct its face.
 
@@ -156,13 +50,15 @@ def run_window(path: Path | None, demo: bool = False) -> int:
     application = make_application()
     from PySide6.QtCore import QTimer
 
+    from facegen_app.desk import set_up
+
     desk = set_up()
     sys.excepthook = lambda kind, error, trace: _on_bug(desk.window, kind, error, trace)
     desk.window.show()
     if demo:
         QTimer.singleShot(0, lambda: desk.demo.run(then=desk.window.face_panel.wish))
     elif path is not None:
-        QTimer.singleShot(0, lambda: desk.open_scan.open(path))
+        QTimer.singleShot(0, lambda: desk.case_files.open_path(path))
     return int(application.exec())
 
 
@@ -242,29 +138,6 @@ def _x_answers(xcb: ctypes.CDLL) -> bool:
     return not failed
 
 
-def _make_scene() -> Scene3D:
-    from facegen_app.controllers.appearance import look_of
-    from facegen_app.rendering.scene import Scene3D
-    from facegen_app.views.style import current_theme
-
-    return Scene3D(look_of(current_theme()))
-
-
-def _settings_file() -> Path:
-    import platformdirs
-
-    return platformdirs.user_config_path("facegen", appauthor=False) / "settings.json"
-
-
-def _show_about(window: MainWindow) -> None:
-    from facegen_app.views.about_dialog import AboutDialog
-    from facegen_inference.intended_use import LIMITS
-    from facegen_inference.provenance import package_versions, program_version
-
-    packages = ", ".join(f"{name} {version}" for name, version in package_versions().items())
-    AboutDialog(program_version(), LIMITS, packages, window).open()
-
-
 def _on_bug(
     window: MainWindow,
     kind: type[BaseException],
@@ -281,11 +154,11 @@ def _on_bug(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Open the window; the GUI entry ``facegen-window [SCAN]``."""
+    """Open the window; the GUI entry ``facegen-window [SCAN or CASE]``."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         path = Path(words[0]) if words else None
-        if path is not None and not path.exists():
+        if path is not None and not path.exists() and path.suffix != ".facegen":
             raise UserError(f"There is no file or folder {path}.", "Check the name.")
         return run_window(path)
     except UserError as error:

@@ -8,12 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
+from facegen_app.casework.case_runs import finished_run
+from facegen_app.casework.export import inputs_of
+from facegen_app.casework.results import Inputs
+from facegen_app.desk import Desk
+from facegen_inference.demo_head import load_head_model, patient_from_frame
 from facegen_inference.face import Face, Variant
 from facegen_inference.frame import Frame
 from facegen_inference.landmarks import Landmark
 from facegen_inference.mesh import Mesh
-from facegen_inference.reconstruct import Prepared
+from facegen_inference.reconstruct import Prepared, Request
 from facegen_inference.scan import Scan
 from facegen_inference.series import Series
 from facegen_inference.skull import PARTS, Presence, Skull
@@ -49,6 +55,18 @@ class MadeUp:
 
     prepared: Prepared
     face: Face
+
+    @property
+    def inputs(self) -> Inputs:
+        """The scan's files with their hashes."""
+        return inputs_of(self.prepared.scan)
+
+    def give_face(self, desk: Desk) -> None:
+        """Let a window have the face as if it had been made there; nothing is drawn."""
+        begun = desk.keeping.begin_run(Request())
+        run = finished_run(begun, self.prepared, self.face, Request(), self.inputs)
+        desk.case.set_face(self.face, Request())
+        desk.keeping.add_run(run)
 
 
 def egg(radius: float, points: int = 24) -> Mesh:
@@ -128,3 +146,17 @@ def make_up(tmp_path: Path) -> Callable[..., MadeUp]:
 def made_up(make_up: Callable[..., MadeUp]) -> MadeUp:
     """One made-up result."""
     return make_up()
+
+
+@pytest.fixture(scope="session")
+def coarse_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic head of the demo, tissues only, askew on a 2 mm grid, as a NIfTI file."""
+    model = load_head_model()
+    array = np.full(model.skin.shape, -1000, np.int16)
+    array[model.skin < 0] = 40
+    array[model.bone < 1] = 500  # between the two: the partial volume of the bone's edge
+    array[model.bone < 0] = 1200
+    matrix = patient_from_frame() @ model.grid.patient_from_voxel
+    path = tmp_path_factory.mktemp("head") / "head.nii"
+    sitk.WriteImage(Volume(array, matrix).to_sitk(), str(path))
+    return path

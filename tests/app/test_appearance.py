@@ -14,7 +14,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 
 from facegen_app.controllers.appearance import theme_for
-from facegen_app.main import Desk, _settings_file, make_application, set_up
+from facegen_app.desk import Desk, _settings_file, set_up
+from facegen_app.main import make_application
 from facegen_app.model.settings import Settings, SettingsModel
 from facegen_app.rendering.display_mesh import display_mesh
 from facegen_app.views.style import current_theme, style_sheet

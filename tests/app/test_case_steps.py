@@ -23,22 +23,22 @@ from facegen_app.casework.case_steps import (
     STEPS,
     basis,
     basis_before,
-    before,
-    dependants,
     step_states,
 )
+from facegen_app.model.step_order import before, dependants
 from facegen_inference.face import Profile
 from facegen_inference.frame import Frame
 from facegen_inference.landmarks import Landmark
 
 NASION = Landmark("n", (0.0, -80.0, 5.0))
 MOVED = Landmark("n", (0.0, -80.5, 5.0), "manual")
-NAMES = tuple(step.name for step in STEPS)
+NAMES = tuple(STEPS)
 
 
 def run_of(case) -> Run:
     result = {"method": "mean-face", "device": "CPU", "seed": 0, "model": None}
     state = case.state()
+    state["settings"]["request"] = {"value": "{}"}
     return Run(
         {}, result, basis_before(state, "face"), basis(state, "face"), {"face.ply": b"ply"}, {}
     )  # fmt: skip
@@ -90,7 +90,7 @@ def test_what_rests_on_what():
         (place_landmark(MOVED), ("landmarks", *NAMES[4:])),
         (set_setting("frame", "{}", "frame"), ("landmarks", *NAMES[4:])),
         (set_profile(Profile("male", 40.0)), NAMES[4:]),
-        (set_setting("request", "{}", "method chosen"), NAMES[4:]),
+        (set_setting("request", '{"seed":1}', "method chosen"), NAMES[4:]),
         (set_facts(CaseData(case_number="7")), ("report",)),
         (write_note("1", "scan", "seen"), ()),
     ],
@@ -133,7 +133,7 @@ def test_a_run_that_ends_after_a_change_is_kept_and_stale(case):
 
 def test_every_thing_of_a_case_is_somebodys_or_explicitly_nobodys(case):
     """A table that no step rests on could be changed and nothing would be stale."""
-    owned = {table for step in STEPS for table in step.tables}
+    owned = {table for step in STEPS.values() for table in step.tables}
     reached = {"settings", "sources", "source_files"}  # by the setting source, a digest of them
     silent = {"notes", "steps"}
     assert owned | reached | silent == set(STATE_TABLES)

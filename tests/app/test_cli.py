@@ -98,6 +98,8 @@ def test_a_path_opens_the_window_and_a_command_does_not(tmp_path):
         assert (name, rest) == ("window", [str(tmp_path)])
         assert command.hidden
         assert group.resolve_command(context, ["inspect", "x"])[0] == "inspect"
+        for case in ("no-such.facegen", str(tmp_path / "no-such.facegen")):  # it is made there
+            assert group.resolve_command(context, [case])[0] == "window"
 
 
 def test_a_misspelt_command_is_named_and_mended():

@@ -71,15 +71,10 @@ def test_a_placed_point_hides_the_found_one_until_it_is_taken_back(model) -> Non
     model.place("po-L", (9.0, 9.0, 9.0))
     assert model.point("po-L") == Landmark("po-L", (9.0, 9.0, 9.0), "manual", 1.0)
     assert model.waiting
-    model.place("po-L", (8.0, 8.0, 8.0))
-    model.undo()
-    assert model.point("po-L").position == (9.0, 9.0, 9.0)
-    model.undo()
+    model.put_back(model.found, {}, {})
     assert model.point("po-L").provenance == "automatic"
     assert not model.waiting
-    assert not model.can_undo
-    model.undo()
-    assert len(told) == 4  # nothing to take back, nothing told
+    assert len(told) == 2
 
 
 def test_what_the_frame_needs_is_named_until_it_is_there(model) -> None:
@@ -94,11 +89,11 @@ def test_what_the_frame_needs_is_named_until_it_is_there(model) -> None:
     assert model.placed["po-L"].provenance == "manual"
 
 
-def test_what_was_placed_survives_a_frame_made_from_it_and_can_still_be_undone(model) -> None:
+def test_what_was_placed_survives_a_frame_made_from_it_and_can_still_be_taken_back(model) -> None:
     model.place("n", (5.0, 5.0, 5.0))
     model.set_found({**found(*FRAME_CODES), **model.placed})
     assert not model.waiting
-    model.undo()
+    model.put_back(model.found, {}, model.used)
     assert model.waiting
     assert model.point("n").provenance == "automatic"  # as first found
 
@@ -139,8 +134,6 @@ def test_points_of_a_file_are_placed_by_hand_and_the_file_is_known_until_one_is_
     assert model.file == file
     model.place("n", (1.0, 1.0, 1.0))
     assert model.file is None
-    model.undo()
-    assert model.file == file
 
 
 def test_a_file_comes_back_as_it_was_written(tmp_path) -> None:

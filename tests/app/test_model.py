@@ -148,7 +148,7 @@ def test_what_depends_on_a_change_goes_with_it(made_up) -> None:
     case, told = Case(), []
     for name in ("scan", "skull", "face"):
         getattr(case, f"{name}_changed").connect(lambda name=name: told.append(name))
-    case.set_scan(Path("scan"), made_up.prepared.scan)
+    case.set_scan(Path("scan"), made_up.prepared.scan, made_up.inputs)
     case.set_prepared(made_up.prepared, Path("points.json"))
     case.set_face(made_up.face, object())
     assert case.face is made_up.face
@@ -161,7 +161,7 @@ def test_what_depends_on_a_change_goes_with_it(made_up) -> None:
     assert case.prepared is None
     assert case.skull is not None
     assert case.unplaced is not None
-    case.set_scan(Path("other"), made_up.prepared.scan)
+    case.set_scan(Path("other"), made_up.prepared.scan, made_up.inputs)
     assert case.skull is None
     assert case.unplaced is None
 
@@ -169,7 +169,7 @@ def test_what_depends_on_a_change_goes_with_it(made_up) -> None:
 def test_the_summary_says_what_is_there_and_what_is_not(made_up) -> None:
     case = Case()
     assert scan_summary(case).lines == ()
-    case.set_scan(Path("/somewhere/scan7"), made_up.prepared.scan)
+    case.set_scan(Path("/somewhere/scan7"), made_up.prepared.scan, made_up.inputs)
     case.set_prepared(made_up.prepared)
     summary = scan_summary(case)
     assert summary.title == "scan7"

@@ -24,11 +24,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from facegen_app.main import Desk, check_display, make_application, set_up
+from facegen_app.desk import Desk, set_up
+from facegen_app.main import check_display, make_application
 from facegen_app.rendering.display_mesh import display_mesh
 from facegen_app.views.error_dialog import ErrorDialog
 from facegen_inference.errors import UserError
-from facegen_inference.reconstruct import Request
 
 WAIT = 60_000
 
@@ -56,11 +56,11 @@ def desk(qtbot) -> Iterator[Desk]:
 @pytest.fixture
 def with_face(desk: Desk, qtbot, made_up) -> Desk:
     """The window with a made-up result, shown as the controllers show one."""
-    desk.case.set_scan(Path("made-up"), made_up.prepared.scan)
+    desk.case.set_scan(Path("made-up"), made_up.prepared.scan, made_up.inputs)
     desk.slice_model.set_volume(made_up.prepared.scan.volume)
     desk.case.set_prepared(made_up.prepared)
     desk.overlay.show_skull(display_mesh(made_up.prepared.skull.mesh), made_up.prepared.frame)
-    desk.case.set_face(made_up.face, Request())
+    made_up.give_face(desk)
     meshes = [made_up.face.mesh, *(v.mesh for v in made_up.face.variants)]
     desk.overlay.show_faces([display_mesh(m) for m in meshes], ["Most likely", "Thin", "Heavy"])
     settle(desk, qtbot)
@@ -96,7 +96,8 @@ def dialogs() -> list[ErrorDialog]:
 def test_the_empty_window_loads_nothing_heavy() -> None:
     """What makes the first window quick: no VTK, SimpleITK, SciPy, pydicom or ONNX yet."""
     code = (
-        "import sys; from facegen_app.main import make_application, set_up\n"
+        "import sys; from facegen_app.desk import set_up\n"
+        "from facegen_app.main import make_application\n"
         "app = make_application(); desk = set_up(); desk.window.show(); app.processEvents()\n"
         "heavy = ('vtkmodules', 'SimpleITK', 'scipy', 'pydicom', 'onnxruntime', 'reportlab')\n"
         "print([name for name in heavy if name in sys.modules])"

@@ -10,6 +10,7 @@ import pytest
 from PySide6.QtWidgets import QLabel
 
 from facegen_app.controllers.export import Export
+from facegen_app.controllers.keeping import Keeping
 from facegen_app.controllers.landmarks import Landmarks
 from facegen_app.controllers.reconstruct import Reconstruct, request_of
 from facegen_app.controllers.slices import Slices
@@ -75,8 +76,9 @@ def test_the_whole_time_of_the_face_is_shown(window, made_up, timings, said) -> 
     window.face_panel = MagicMock(spec=FacePanel)
     window.profile_panel = MagicMock(spec=ProfilePanel)
     controller = Reconstruct(
-        case, window, Work1(), MagicMock(), MagicMock(spec=Landmarks, changed=Event())
-    )
+        case, window, Work1(), MagicMock(), MagicMock(spec=Landmarks, changed=Event()),
+        MagicMock(spec=Keeping),
+    )  # fmt: skip
     case.set_face(replace(made_up.face, timings=timings), Request())
     assert controller is not None
     window.face_panel.show_device.assert_called_once()

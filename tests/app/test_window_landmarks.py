@@ -15,7 +15,9 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QComboBox
 from scipy.spatial import cKDTree
 
-from facegen_app.main import Desk, make_application, set_up
+from facegen_app.casework.export import inputs_of
+from facegen_app.desk import Desk, set_up
+from facegen_app.main import make_application
 from facegen_app.rendering.display_mesh import display_mesh
 from facegen_inference.atlas import load_atlas
 from facegen_inference.demo_head import load_head_model, patient_from_frame
@@ -114,7 +116,7 @@ def open_unsure(desk: Desk, qtbot, path: Path) -> None:
 
 def show_unsure(desk: Desk, qtbot, unsure: Unsure) -> None:
     """Show the unsure scan as the controllers show one that was just opened."""
-    desk.case.set_scan(unsure.path, unsure.scan)
+    desk.case.set_scan(unsure.path, unsure.scan, inputs_of(unsure.scan))
     desk.slice_model.set_volume(unsure.scan.volume)
     desk.overlay.show_skull(display_mesh(unsure.unplaced.skull.mesh), None)
     desk.case.set_unplaced(unsure.unplaced)

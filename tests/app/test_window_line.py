@@ -5,34 +5,17 @@ from __future__ import annotations
 import json
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QComboBox
 
-from facegen_app.main import make_application, set_up
-from facegen_inference.demo_head import load_head_model, patient_from_frame
-from facegen_inference.volume import Volume
+from facegen_app.desk import set_up
+from facegen_app.main import make_application
 
 WAIT = 200_000
-
-
-@pytest.fixture(scope="module")
-def coarse_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The synthetic head of the demo, tissues only, askew on a 2 mm grid, as a NIfTI file."""
-    model = load_head_model()
-    array = np.full(model.skin.shape, -1000, np.int16)
-    array[model.skin < 0] = 40
-    array[model.bone < 1] = 500  # between the two: the partial volume of the bone's edge
-    array[model.bone < 0] = 1200
-    matrix = patient_from_frame() @ model.grid.patient_from_voxel
-    path = tmp_path_factory.mktemp("head") / "head.nii"
-    sitk.WriteImage(Volume(array, matrix).to_sitk(), str(path))
-    return path
 
 
 def seen(view) -> np.ndarray:

@@ -11,9 +11,9 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QWidget
 
-from facegen_app.main import Desk, make_application, set_up
+from facegen_app.desk import Desk, set_up
+from facegen_app.main import make_application
 from facegen_app.rendering.display_mesh import display_mesh
-from facegen_inference.reconstruct import Request
 
 WAIT = 60_000
 LEFT = Qt.MouseButton.LeftButton
@@ -30,10 +30,10 @@ def desk(qtbot, made_up) -> Iterator[Desk]:
         made.window.show()
     made.window.activateWindow()
     qtbot.waitUntil(made.window.isActiveWindow, timeout=WAIT)
-    made.case.set_scan(Path("made-up"), made_up.prepared.scan)
+    made.case.set_scan(Path("made-up"), made_up.prepared.scan, made_up.inputs)
     made.case.set_prepared(made_up.prepared)
     made.overlay.show_skull(display_mesh(made_up.prepared.skull.mesh), made_up.prepared.frame)
-    made.case.set_face(made_up.face, Request())
+    made_up.give_face(made)
     meshes = [made_up.face.mesh, *(v.mesh for v in made_up.face.variants)]
     made.overlay.show_faces([display_mesh(m) for m in meshes], ["Most likely", "Thin", "Heavy"])
     settle(made, qtbot)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QAction
@@ -23,14 +24,16 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from facegen_app.main import Desk, make_application, set_up
-from facegen_app.model.steps import STEPS, State
+from facegen_app.desk import Desk, set_up
+from facegen_app.main import make_application
+from facegen_app.model.step_order import STEPS, State
 from facegen_app.model.summary import skull_parts
 from facegen_app.rendering.display_mesh import display_mesh
 from facegen_app.views.scene_view import SceneView
 from facegen_app.views.slice_view import SliceView
 from facegen_inference.errors import FrameUnsure
-from facegen_inference.reconstruct import Request, SkullUnplaced
+from facegen_inference.frame import Frame
+from facegen_inference.reconstruct import SkullUnplaced
 
 WAIT = 60_000
 LEFT = Qt.MouseButton.LeftButton
@@ -59,7 +62,7 @@ def desk(qtbot) -> Iterator[Desk]:
 def worked(desk: Desk, made_up) -> Desk:
     """A case with a face, nothing of it drawn."""
     open_case(desk, made_up)
-    desk.case.set_face(made_up.face, Request())
+    made_up.give_face(desk)
     return desk
 
 
@@ -75,7 +78,7 @@ def drawn(worked: Desk, qtbot, made_up) -> Desk:
 
 
 def open_case(desk: Desk, made_up) -> None:
-    desk.case.set_scan(Path("made-up"), made_up.prepared.scan)
+    desk.case.set_scan(Path("made-up"), made_up.prepared.scan, made_up.inputs)
     desk.case.set_prepared(made_up.prepared)
 
 
@@ -146,15 +149,16 @@ def cut_off(desk: Desk, page: QWidget) -> list[str]:
     return cut
 
 
-def test_a_case_from_scan_to_review(desk: Desk, made_up) -> None:
+def test_a_case_from_scan_to_review(desk: Desk, made_up, tmp_path) -> None:
     assert set(shown(desk).values()) == {State.NOT_STARTED}
     open_case(desk, made_up)
     assert done_in(desk) == {"scan", "skull", "landmarks"}
     assert desk.steps.current == "scan"
-    desk.case.set_face(made_up.face, Request())
+    made_up.give_face(desk)
     assert desk.steps.current == "review"
     assert done_in(desk) == set(STEPS) - {"report"}
-    desk.export.saved.emit(Path("out"))
+    (tmp_path / "result.json").write_text("{}")
+    desk.export.saved.emit(tmp_path)
     assert done_in(desk) == set(STEPS)
 
 
@@ -179,7 +183,7 @@ def test_a_step_too_early_says_what_comes_first(desk: Desk, made_up) -> None:
     open_case(desk, made_up)
     desk.steps.choose("review")
     assert "First comes the step Face." in said()
-    desk.case.set_face(made_up.face, Request())
+    made_up.give_face(desk)
     assert not [text for text in said() if text.startswith("First")]
 
 
@@ -218,36 +222,52 @@ def test_another_profile_makes_the_face_stale_and_taken_back_fresh(worked: Desk,
 
 def test_a_moved_point_makes_the_face_stale_until_it_is_undone(worked: Desk, qtbot) -> None:
     worked.landmark_model.place("po-L", (1.0, 2.0, 3.0))
-    assert stale_in(worked) == {"face", "review"}
+    assert stale_in(worked) == {"landmarks", "face", "review"}
+    assert worked.case.face is not None
     qtbot.keyClick(worked.window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert not stale_in(worked)
+    assert not worked.landmark_model.placed
 
 
 def test_a_frame_found_anew_leaves_no_face_that_looks_fresh(worked: Desk, made_up) -> None:
-    worked.case.set_prepared(replace(made_up.prepared, timings={}))
+    frame = replace(made_up.prepared.frame, residual_mm=2.0)
+    worked.case.set_prepared(replace(made_up.prepared, frame=turned(frame)))
     assert worked.case.face is None
     assert stale_in(worked) == {"face", "review"}
-    worked.case.set_face(made_up.face, Request())
+    made_up.give_face(worked)
     assert not stale_in(worked)
 
 
-def test_another_scan_is_another_person(worked: Desk, qtbot, made_up) -> None:
+def turned(frame: Frame) -> Frame:
+    """Return a frame turned by half a turn about its vertical axis."""
+    return replace(frame, patient_from_frame=frame.patient_from_frame @ np.diag([-1, -1, 1, 1.0]))
+
+
+def test_another_scan_is_another_person(worked: Desk, qtbot, made_up, make_up) -> None:
     panel = worked.window.profile_panel
     age = panel.findChildren(QLineEdit)[0]
     worked.steps.choose("profile")
     qtbot.keyClicks(age, "44")
     assert panel.known().age == 44
-    worked.case.set_scan(Path("made-up"), made_up.prepared.scan)  # another series of the same
+    other = make_up(b"another series", "series.bin")
+    worked.case.set_scan(Path("made-up"), other.prepared.scan, other.inputs)  # of the same place
     assert panel.known().age == 44
     assert {"skull", "face", "review"} <= stale_in(worked)
-    worked.case.set_scan(Path("somebody else"), made_up.prepared.scan)
+    worked.case.set_scan(Path("somebody else"), made_up.prepared.scan, made_up.inputs)
     assert panel.known().age is None
     assert done_in(worked) == {"scan"}
     assert not stale_in(worked)
 
 
+def test_the_same_scan_opened_again_has_its_face_still_to_be_made(worked: Desk, made_up) -> None:
+    open_case(worked, made_up)
+    assert worked.case.face is None
+    assert done_in(worked) >= {"scan", "skull", "landmarks"}
+    assert shown(worked)["face"] is State.NOT_STARTED
+
+
 def test_an_unsure_frame_is_asked_about_in_its_step(desk: Desk, made_up) -> None:
-    desk.case.set_scan(Path("made-up"), made_up.prepared.scan)
+    desk.case.set_scan(Path("made-up"), made_up.prepared.scan, made_up.inputs)
     desk.case.set_unplaced(SkullUnplaced(FrameUnsure("Unsure."), made_up.prepared.skull, {}))
     assert desk.steps.current == "landmarks"
     assert done_in(desk) == {"scan", "skull"}

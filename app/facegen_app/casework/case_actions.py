@@ -6,21 +6,33 @@ Nothing here touches a file: a controller or command makes an action and gives i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from facegen_app.casework.case_content import Content
 from facegen_app.casework.case_data import CaseData
 from facegen_app.casework.case_file import Action
-from facegen_app.casework.case_state import Cell, Edit, Row, canonical, digest_of
-from facegen_app.casework.case_steps import BY_NAME, SETTINGS
+from facegen_app.casework.case_state import Cell, Edit, Row, State, canonical, digest_of
+from facegen_app.casework.case_steps import SETTINGS, STEPS
 
 if TYPE_CHECKING:
     from facegen_app.casework.results import Inputs
     from facegen_inference.face import Profile
     from facegen_inference.frame import Frame
     from facegen_inference.landmarks import Landmark, Landmarks
+    from facegen_inference.provenance import FileRecord
+
+
+CONSEQUENCES = frozenset(
+    {
+        "skull made", "landmarks and frame found", "frame found unsure", "Profile finished",
+        "Review finished", "report saved", "case kept",
+    }
+)  # fmt: skip
+"""What follows by itself from what the examiner did, and is undone and redone with that."""
+PLACEMENTS = frozenset({"landmark placed", "landmarks placed", "landmark removed"})
 
 
 @dataclass(frozen=True)
@@ -72,11 +84,14 @@ class Run:
     rests_on
         `case_steps.basis_before` the step ``face`` when the work began.
     basis
-        `case_steps.basis` of the step ``face`` at that time.
+        `case_steps.basis` of the step ``face`` at that time, with `request` as what is asked for.
     meshes
         File name → bytes: ``face.ply``, ``skull.ply``, ``variants/variant-01.ply``.
     pictures
         File name → bytes of PNG files.
+    profile_basis
+        `case_steps.basis` of the step ``profile`` at that time, where the face was asked for
+        without that step; else None.
     """
 
     request: Mapping[str, object]
@@ -85,10 +100,15 @@ class Run:
     basis: str
     meshes: Mapping[str, bytes]
     pictures: Mapping[str, bytes]
+    profile_basis: str | None = None
 
 
-def choose_source(source: Source) -> Action:
-    """Work on a scan; it is added where the case has not seen it."""
+def choose_source(source: Source, anew: Row | None = None) -> Action:
+    """Work on a scan; it is added where the case has not seen it.
+
+    Where `anew`, the setting ``source`` of the case, names the same scan, its face is to be made
+    again.
+    """
     inputs = source.inputs
     row: Row = {
         "kind": source.kind,
@@ -107,7 +127,10 @@ def choose_source(source: Source) -> Action:
         )
         for file in inputs.files
     ]
+    again = anew is not None and anew["value"] == source.key
+    remade = ("face", "review", "report") if again else ()
     edits = (
+        *(Edit("steps", name, None) for name in remade),
         Edit("sources", source.key, row),
         *files,
         _setting("source", source.key),
@@ -115,6 +138,17 @@ def choose_source(source: Source) -> Action:
     )
     logged: dict[str, object] = {"sha256": inputs.sha256, "files": len(files)}
     return Action("scan chosen", edits, logged, done="scan")
+
+
+def keep_source(key: str, row: Row, beside: str | None) -> Action:
+    """Remember where a scan lies relative to the case, which now is a file."""
+    return Action("case kept", (Edit("sources", key, {**row, "beside": beside}),))
+
+
+def make_skull(level_hu: float) -> Action:
+    """Say from which grey value on the scan is bone; NaN for a surface."""
+    level = None if math.isnan(level_hu) else round(level_hu, 3)
+    return set_setting("bone_level_hu", level, "skull made", done="skull")
 
 
 def set_setting(name: str, value: Cell, what: str, *, done: str | None = None) -> Action:
@@ -133,6 +167,38 @@ def set_setting(name: str, value: Cell, what: str, *, done: str | None = None) -
 def place_landmark(point: Landmark) -> Action:
     """Put one craniometric point where the examiner wants it."""
     return Action("landmark placed", (_landmark(point),), {"landmark": point.code})
+
+
+def place_landmarks(points: Iterable[Landmark], gone: Iterable[str] = ()) -> Action:
+    """Put several points where the examiner wants them, and take others away."""
+    there = tuple(points)
+    removed = tuple(Edit("landmarks", code, None) for code in gone)
+    named: dict[str, object] = {"landmarks": [point.code for point in there]}
+    return Action("landmarks placed", (*removed, *map(_landmark, there)), named)
+
+
+def lose_frame(found: Iterable[str]) -> Action:
+    """Say that the points placed by hand make no sure frame; `found` are those not placed."""
+    gone = tuple(Edit("landmarks", code, None) for code in found)
+    edits = (*gone, _setting("frame", None), Edit("steps", "landmarks", None))
+    return Action("frame found unsure", edits)
+
+
+def begin_person(source: Source, state: State) -> Action:
+    """Work on the scan of another person: what was known of the one before is taken away."""
+    gone = tuple(
+        Edit(table, key, None)
+        for table in ("landmarks", "profile", "steps")
+        for key in state[table]
+    )
+    forgotten = tuple(_setting(name, None) for name in state["settings"])
+    action = choose_source(source)
+    return replace(action, edits=(*gone, *forgotten, *action.edits))
+
+
+def save_report(result: FileRecord) -> Action:
+    """Say that results with a report were written; `result` is the record of ``result.json``."""
+    return Action("report saved", (), {"result": result.as_data()}, done="report")
 
 
 def remove_landmark(code: str) -> Action:
@@ -159,6 +225,11 @@ def set_landmarks(
         "method": frame.method,
         "residual_mm": frame.residual_mm,
         "confidence": frame.confidence,
+        "by_hand": {
+            point.code: list(point.position)
+            for point in points.values()
+            if point.provenance == "manual"
+        },
     }
     edits = (*gone, *there, _setting("frame", canonical(data)))
     return Action("landmarks and frame found", edits, inputs, done="landmarks")
@@ -168,7 +239,7 @@ def set_profile(profile: Profile, others: Mapping[str, str] | None = None) -> Ac
     """Say what is known of the person; `others` are population and notes, in words."""
     fields: dict[str, Cell] = {**asdict(profile), **(others or {})}
     edits = tuple(
-        Edit("profile", key, None if value in (None, "") else {"value": value})
+        Edit("profile", key, None if value in (None, "", "unknown") else {"value": value})
         for key, value in fields.items()
     )
     return Action("profile set", edits, done="profile")
@@ -198,7 +269,9 @@ def add_run(key: str, run: Run) -> Action:
         "request": canonical(dict(run.request)),
         "result": canonical(dict(run.result)),
     }
-    edits, content = [Edit("runs", key, row)], []
+    edits, content = [_setting("request", row["request"]), Edit("runs", key, row)], []
+    if run.profile_basis is not None:
+        edits.append(Edit("steps", "profile", {"basis": run.profile_basis}))
     for name, data in run.meshes.items():
         mesh = Content("mesh", data)
         content.append(mesh)
@@ -226,7 +299,7 @@ def write_note(key: str, step: str, text: str) -> Action:
     ValueError
         For a step that no case has.
     """
-    if step not in BY_NAME:
+    if step not in STEPS:
         raise ValueError(f"a case has no step {step!r}")
     row: Row | None = {"step": step, "text": text} if text.strip() else None
     return Action("note written", (Edit("notes", key, row),))
@@ -234,7 +307,7 @@ def write_note(key: str, step: str, text: str) -> Action:
 
 def finish_step(name: str) -> Action:
     """Say that a step is done with what it rests on now."""
-    return Action(f"{BY_NAME[name].title} finished", (), done=name)
+    return Action(f"{STEPS[name].title} finished", (), done=name)
 
 
 def _setting(name: str, value: Cell) -> Edit:

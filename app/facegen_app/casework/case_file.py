@@ -34,8 +34,9 @@ from facegen_app.casework.case_state import (
     read_rows,
     read_state,
 )
-from facegen_app.casework.case_steps import StepState, basis, step_states
+from facegen_app.casework.case_steps import basis, step_states
 from facegen_app.casework.local_disk import is_local_disk
+from facegen_app.model.step_order import State as StepState
 
 _PATIENCE_SECONDS = 5.0
 
@@ -79,15 +80,24 @@ class CaseFile:
         Who acts.
     read_only
         Whether it was opened for reading: then it shows the case as it was at that moment.
+    in_memory
+        Whether it is kept nowhere yet.
     notice
         A sentence for the examiner about how it was opened; empty where nothing is to be said.
     """
 
     def __init__(
-        self, path: Path, connection: sqlite3.Connection, who: Who, lock: CaseLock | None
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        who: Who,
+        lock: CaseLock | None,
+        *,
+        in_memory: bool = False,
     ) -> None:
         self.path, self.who, self.notice = path, who, ""
-        self.read_only = lock is None
+        self.in_memory = in_memory
+        self.read_only = lock is None and not in_memory
         self._connection, self._lock = connection, lock
         self._writing = False
         rows = connection.execute("SELECT number, kind, of, what FROM audit ORDER BY number")
@@ -136,12 +146,22 @@ class CaseFile:
     @property
     def undo_name(self) -> str | None:
         """What the next undo takes back, in words."""
-        return self._history.done[-1][1] if self._history.done else None
+        return next(iter(self.undo_names), None)
 
     @property
     def redo_name(self) -> str | None:
         """What the next redo does again, in words."""
-        return self._history.undone[-1][1] if self._history.undone else None
+        return next(iter(self.redo_names), None)
+
+    @property
+    def undo_names(self) -> list[str]:
+        """What can be undone, in words, the next first."""
+        return [what for _, what in reversed(self._history.done)]
+
+    @property
+    def redo_names(self) -> list[str]:
+        """What can be redone, in words, the next first."""
+        return [what for _, what in reversed(self._history.undone)]
 
     # what happens to it
 
@@ -189,6 +209,10 @@ class CaseFile:
         self._begin_writing()
         with named(self.path), transaction(self._connection):
             migration(self._connection, self.who)
+
+    def copy_to(self, other: sqlite3.Connection) -> None:
+        """Write everything of the case, its log too, into an empty database."""
+        self._connection.backup(other)
 
     def close(self) -> None:
         """Leave one sealed file behind, and let others work on it.
@@ -258,7 +282,7 @@ class CaseFile:
 
     def _begin_writing(self) -> None:
         """Break the seal before anything else changes, then choose how to write safely."""
-        if self._writing:
+        if self._writing or self.in_memory:
             return
         with named(self.path):
             with transaction(self._connection):

@@ -27,10 +27,19 @@ NOT_CLOSED = "opened after the program had ended without closing the case"
 _READ_ONLY_PLACE = "it lies where you cannot write; here it can be read only."
 
 
-def create_case(path: Path, who: Who | None = None) -> CaseFile:
+def case_in_memory(who: Who | None = None) -> CaseFile:
+    """Return a new case that is kept nowhere; `create_case` can make a file of it."""
+    user = who or this_user()
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    _lay_out(connection, user)
+    return CaseFile(Path(), connection, user, None, in_memory=True)
+
+
+def create_case(path: Path, who: Who | None = None, *, content: CaseFile | None = None) -> CaseFile:
     """Make a new case and open it; the file appears whole or not at all.
 
-    Folders above it are made where missing.
+    With `content` it begins with everything of that case, its log too.  Folders above it are made
+    where missing.
 
     Raises
     ------
@@ -46,7 +55,7 @@ def create_case(path: Path, who: Who | None = None) -> CaseFile:
         raise CaseError(f"The case {path.name} cannot be made: {lock}", "Choose another folder.")
     try:
         with named(path):
-            _write_new(path, user)
+            _write_new(path, user, content)
         return _open_for_work(path, user, lock)
     except BaseException:
         lock.release()
@@ -141,19 +150,28 @@ def _take(path: Path, who: Who) -> CaseLock | str:
         return "its disk does not let FaceGen keep others from it; here it can be read only."
 
 
-def _write_new(path: Path, who: Who) -> None:
+def _lay_out(connection: sqlite3.Connection, who: Who) -> None:
+    """Make an empty case in an empty database, its seal open."""
+    connection.execute("BEGIN IMMEDIATE")
+    case_schema.lay_out(connection)
+    break_open(connection)
+    inputs: dict[str, object] = {"case": str(uuid.uuid4()), "layout": case_schema.VERSION}
+    append(connection, who, Record("event", "case made", inputs, []))
+    connection.execute("COMMIT")
+
+
+def _write_new(path: Path, who: Who, content: CaseFile | None) -> None:
     """Make a case beside its place and move it there."""
     building = path.with_name(f".{path.name}-part")
     building.unlink(missing_ok=True)
     try:
         with closing(sqlite3.connect(building, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("BEGIN IMMEDIATE")
-            case_schema.lay_out(connection)
-            break_open(connection)
-            inputs: dict[str, object] = {"case": str(uuid.uuid4()), "layout": case_schema.VERSION}
-            append(connection, who, Record("event", "case made", inputs, []))
-            connection.execute("COMMIT")
+            if content is None:
+                _lay_out(connection, who)
+            else:
+                content.copy_to(connection)
+                break_open(connection)
         close_with_seal(building)
         building.replace(path)
         _sync_folder(path.parent)

@@ -7,7 +7,7 @@ already is not stored again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from facegen_app.casework.case_actions import (
     Source,
     add_run,
     choose_source,
+    make_skull,
     set_facts,
     set_landmarks,
     set_profile,
@@ -35,6 +36,7 @@ from facegen_inference.provenance import FileRecord
 
 if TYPE_CHECKING:
     from facegen_app.casework.job import Done, Job
+    from facegen_inference.series import Series
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,7 @@ def record_run(case: CaseFile, finished: Finished) -> str:
     result = read_result(done.result)
     prepared, folder = done.prepared, done.result.parent
     case.act(choose_source(_source(case.path, finished, result)))
-    level = round(float(prepared.skull.level_hu), 3) if prepared.scan.volume is not None else None
-    case.act(set_setting("bone_level_hu", level, "skull made", done="skull"))
+    case.act(make_skull(prepared.skull.level_hu))
     inputs = result["inputs"]
     assert isinstance(inputs, dict)
     given: dict[str, object] = {"landmarks_file": inputs["landmarks"]}
@@ -130,17 +131,28 @@ def _source(case: Path, finished: Finished, result: dict[str, object]) -> Source
     root = inputs_root(finished.done.result.parent, inputs)
     files = tuple(FileRecord(**row) for row in inputs["files"])
     series = finished.done.prepared.scan.series
+    return source_of(case, series, Inputs(root, files), geometry, finished.job.units)
+
+
+def source_of(
+    case: Path | None,
+    series: Series,
+    inputs: Inputs,
+    geometry: Mapping[str, object],
+    units: str | None = None,
+) -> Source:
+    """Return a scan as it enters a case; `case` is the file, None where it is kept nowhere yet."""
     return Source(
         series.kind,
-        Inputs(root, files),
-        _beside(root, case),
+        inputs,
+        None if case is None else way_to(inputs.root, case),
         geometry,
-        finished.job.units,
+        units,
         series.uid if series.kind == "dicom" else None,
     )
 
 
-def _beside(root: Path, case: Path) -> str | None:
+def way_to(root: Path, case: Path) -> str | None:
     """Return the way from a case's folder to the scan's; None where there is none."""
     try:
         return Path(os.path.relpath(root.absolute(), case.absolute().parent)).as_posix()

@@ -16,6 +16,7 @@ from facegen_inference.mesh_files import write_mesh
 from facegen_inference.progress import Progress, part, silent
 from facegen_inference.provenance import record_file, record_files, timed
 from facegen_inference.reconstruct import Prepared, Request
+from facegen_inference.scan import Scan
 
 SCAN_FOLDER = "scan"
 REPORT_NAME = "report.pdf"
@@ -90,7 +91,7 @@ def write_results(
     choice = wanted or Wanted(report=report, pictures=pictures)
     timings = {**choice.timings, **prepared.timings, **face.timings}
     with timed(timings, "hashing the input"):
-        inputs = inputs_of(prepared, choice, part(progress, 0.0, 0.1))
+        inputs = inputs_of(prepared.scan, choice.landmarks_file, part(progress, 0.0, 0.1))
     with building(out, overwrite=overwrite) as folder:
         with timed(timings, "writing the meshes"):
             _write_meshes(folder, prepared, face, part(progress, 0.1, 0.3))
@@ -113,21 +114,22 @@ def write_results(
     return out / RESULT_NAME
 
 
-def inputs_of(prepared: Prepared, wanted: Wanted, progress: Progress = silent) -> Inputs:
-    """Return where the scan came from, with the hashes of its files.
+def inputs_of(
+    scan: Scan, landmarks_file: Path | None = None, progress: Progress = silent
+) -> Inputs:
+    """Return where a scan came from, with the hashes of its files.
 
     Raises
     ------
     UserError
         When a file can no longer be read.
     """
-    files = [path.absolute() for path in prepared.scan.files]
+    files = [path.absolute() for path in scan.files]
     root = Path(os.path.commonpath([path.parent for path in files]))
-    landmarks = wanted.landmarks_file
     return Inputs(
         root,
         record_files(files, root, progress),
-        None if landmarks is None else record_file(landmarks),
+        None if landmarks_file is None else record_file(landmarks_file),
     )
 
 

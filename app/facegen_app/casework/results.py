@@ -28,6 +28,7 @@ from facegen_inference.provenance import (
     record_file,
 )
 from facegen_inference.reconstruct import Prepared, Request
+from facegen_inference.scan import Scan
 
 FORMAT = "facegen result"
 FORMAT_VERSION = 1
@@ -105,7 +106,7 @@ def result_data(
         "case": case.as_data(),
         "request": request_data(request),
         "inputs": inputs.as_data(),
-        "geometry": _geometry(prepared),
+        "geometry": geometry_data(prepared.scan),
         "skull": _skull(prepared),
         "frame": {
             "patient_from_frame": prepared.frame.patient_from_frame.tolist(),
@@ -133,8 +134,8 @@ def result_data(
     }
 
 
-def _geometry(prepared: Prepared) -> Data:
-    scan = prepared.scan
+def geometry_data(scan: Scan) -> Data:
+    """Return the verdict on a scan's geometry."""
     data: Data = {"space": "LPS", "units": "mm", "warnings": list(scan.warnings)}
     data["reading"] = plain(scan.geometry)
     volume = scan.volume

@@ -1,4 +1,4 @@
-"""``facegen`` and ``facegen SCAN``: the window."""
+"""``facegen``, ``facegen SCAN`` and ``facegen CASE.facegen``: the window."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def window(path: Path | None, *, demo: bool = False) -> None:
     UserError
         When the window's toolkit is not installed, or `path` is not there.
     """
-    if path is not None and not path.exists():
+    if path is not None and not path.exists() and path.suffix != ".facegen":
         raise UserError(f"There is no file or folder {path}.", "Check the name.")
     if find_spec("PySide6") is None:
         raise UserError(

@@ -41,7 +41,7 @@ class Export:
 
     def ask_results(self) -> None:
         """Let the user choose where, and write a new folder there."""
-        if self._case.face is None:
+        if self._case.face is None or self._case.prepared is None:
             return
         folder = self._window.ask_folder(_tr("Where to save the results (in a new folder)"))
         if folder is not None:
@@ -101,7 +101,7 @@ class Export:
     def _show_ready(self) -> None:
         free = not self._work.busy
         picture = free and self._case.skull is not None
-        results = free and self._case.face is not None
+        results = free and self._case.face is not None and self._case.prepared is not None
         self._window.export_panel.set_ready(picture=picture, results=results)
         self._window.commands["save_picture"].setEnabled(picture)
         self._window.commands["save_results"].setEnabled(results)

@@ -46,8 +46,6 @@ class Landmarks:
         panel.choice_wished.connect(model.choose)
         panel.accept_wished.connect(model.accept)
         panel.reconstruct_wished.connect(window.face_panel.wish)
-        for wish in (panel.undo_wished, commands["undo_landmark"].triggered):
-            wish.connect(lambda *_: model.undo())
         for wish in (panel.file_wished, commands["open_landmarks"].triggered):
             wish.connect(lambda *_: self.ask_file())
         for wish in (panel.save_wished, commands["save_landmarks"].triggered):
@@ -190,8 +188,8 @@ class Landmarks:
                 enabled=enabled,
             )
         )
-        for name, button in (("place_landmark", "place"), ("undo_landmark", "undo"),
-                             ("open_landmarks", "open"), ("save_landmarks", "save")):  # fmt: skip
+        for name, button in (("place_landmark", "place"), ("open_landmarks", "open"),
+                             ("save_landmarks", "save")):  # fmt: skip
             commands[name].setEnabled(button in enabled)
         commands["stop_placing"].setEnabled(model.placing)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import QCoreApplication
 
+from facegen_app.controllers.keeping import Keeping
 from facegen_app.controllers.landmarks import Landmarks
 from facegen_app.controllers.overlay import Overlay
 from facegen_app.controllers.work import Work
@@ -14,6 +15,7 @@ from facegen_app.model.case import Case
 from facegen_inference.progress import Progress, part
 
 if TYPE_CHECKING:
+    from facegen_app.casework.case_actions import Run
     from facegen_app.rendering.display_mesh import DisplayMesh
     from facegen_app.views.main_window import MainWindow
     from facegen_app.views.profile_panel import Known
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Made:
-    """A face and its variants, ready to be shown; the face itself is first."""
+class Made:
+    """A face with what was asked for, and its meshes ready to be shown: itself, then variants."""
 
     face: Face
+    request: Request
     displays: list[DisplayMesh]
 
 
@@ -33,10 +36,16 @@ class Reconstruct:
     """Answers the wish to reconstruct."""
 
     def __init__(
-        self, case: Case, window: MainWindow, work: Work, overlay: Overlay, landmarks: Landmarks
+        self,
+        case: Case,
+        window: MainWindow,
+        work: Work,
+        overlay: Overlay,
+        landmarks: Landmarks,
+        keeping: Keeping,
     ) -> None:
         self._case, self._window, self._work, self._overlay = case, window, work, overlay
-        self._landmarks = landmarks
+        self._landmarks, self._keeping = landmarks, keeping
         window.face_panel.reconstruct_wished.connect(
             lambda method: self.reconstruct(method, window.profile_panel.known())
         )
@@ -57,19 +66,28 @@ class Reconstruct:
             return
         request = request_of(method, known)
 
-        def make(progress: Progress) -> _Made:
-            from facegen_app.rendering.display_mesh import display_mesh
+        inputs, begun = self._case.inputs, self._keeping.begin_run(request)
+        assert inputs is not None
+
+        def make(progress: Progress) -> tuple[Made, Run]:
+            from facegen_app.casework.case_runs import finished_run
             from facegen_inference.reconstruct import reconstruct
 
-            face = reconstruct(prepared, request, part(progress, 0.0, 0.9))
-            progress(0.9, _tr("drawing the face"))
-            meshes = [face.mesh, *(variant.mesh for variant in face.variants)]
-            return _Made(face, [display_mesh(mesh) for mesh in meshes])
+            face = reconstruct(prepared, request, part(progress, 0.0, 0.8))
+            progress(0.8, _tr("drawing the face"))
+            made = made_of(face, request)
+            progress(0.9, _tr("keeping the face"))
+            return made, finished_run(begun, prepared, face, request, inputs)
 
-        self._work.start(make, lambda made: self._on_made(made, request))
+        self._work.start(make, lambda result: self._on_made(*result))
 
-    def _on_made(self, made: _Made, request: Request) -> None:
-        self._case.set_face(made.face, request)
+    def _on_made(self, made: Made, run: Run) -> None:
+        self.show(made)
+        self._keeping.add_run(run)
+
+    def show(self, made: Made) -> None:
+        """Take over a face, and show it."""
+        self._case.set_face(made.face, made.request)
         names = [_tr("Most likely"), *(v.name.capitalize() for v in made.face.variants)]
         self._overlay.show_faces(made.displays, names)
 
@@ -94,6 +112,14 @@ class Reconstruct:
         )
         self._window.face_panel.show_device(text)
         self._window.face_panel.show_notes(face.notes, face.warnings)
+
+
+def made_of(face: Face, request: Request) -> Made:
+    """Make a face ready to be shown; takes time."""
+    from facegen_app.rendering.display_mesh import display_mesh
+
+    meshes = [face.mesh, *(variant.mesh for variant in face.variants)]
+    return Made(face, request, [display_mesh(mesh) for mesh in meshes])
 
 
 def request_of(method: str, known: Known) -> Request:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from facegen_app.model.event import Event
 
 if TYPE_CHECKING:
+    from facegen_app.casework.results import Inputs
     from facegen_inference.face import Face
     from facegen_inference.reconstruct import Prepared, Request, SkullUnplaced
     from facegen_inference.scan import Scan
@@ -27,6 +28,8 @@ class Case:
         What was opened; None before.
     scan
         The scan as read.
+    inputs
+        Its files with their hashes.
     skull
         Its bone; there even when the frame is not (then `prepared` is None).
     prepared
@@ -44,6 +47,7 @@ class Case:
     def __init__(self) -> None:
         self.path: Path | None = None
         self.scan: Scan | None = None
+        self.inputs: Inputs | None = None
         self.skull: Skull | None = None
         self.prepared: Prepared | None = None
         self.unplaced: SkullUnplaced | None = None
@@ -54,10 +58,19 @@ class Case:
         self.skull_changed: Event[()] = Event()
         self.face_changed: Event[()] = Event()
 
-    def set_scan(self, path: Path, scan: Scan) -> None:
+    def set_scan(self, path: Path, scan: Scan, inputs: Inputs) -> None:
         """Begin with a new scan; skull and face of the one before are dropped."""
-        self.path, self.scan = path, scan
+        self.path, self.scan, self.inputs = path, scan, inputs
         self._drop_skull()
+        self._tell_all()
+
+    def clear(self) -> None:
+        """Forget everything: no scan is open."""
+        self.path = self.scan = self.inputs = None
+        self._drop_skull()
+        self._tell_all()
+
+    def _tell_all(self) -> None:
         self.scan_changed.emit()
         self.skull_changed.emit()
         self.face_changed.emit()
@@ -80,6 +93,11 @@ class Case:
     def set_face(self, face: Face, request: Request) -> None:
         """Take over the face that was made for a request."""
         self.face, self.request = face, request
+        self.face_changed.emit()
+
+    def drop_face(self) -> None:
+        """Forget the face."""
+        self.face = self.request = None
         self.face_changed.emit()
 
     def _drop_skull(self) -> None:

@@ -6,7 +6,7 @@ What is placed never changes what was found; taken back, the found point is ther
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from facegen_app.errors import Trouble
@@ -16,14 +16,6 @@ from facegen_inference.landmarks import Landmark, Landmarks
 
 Position = tuple[float, float, float]
 """LPS, mm."""
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """What was placed at one moment, and the file that says the same."""
-
-    points: Landmarks
-    file: Path | None = None
 
 
 class LandmarkModel:
@@ -43,6 +35,12 @@ class LandmarkModel:
         Whether points are shown: list open, marks on the skull.
     all_shown
         Whether every craniometric point is shown, or those of the frame alone.
+    placed
+        Code → point placed by hand, LPS mm.
+    file
+        The file that holds exactly what is placed, or None.
+    can_undo
+        Whether a placement is what would be undone next.
     question
         What the examiner is asked because the frame is unsure; None where it is not.
     changed
@@ -61,24 +59,11 @@ class LandmarkModel:
         self.question: Trouble | None = None
         self.changed: Event[()] = Event()
         self.chosen_changed: Event[str] = Event()
-        self._history = [_Placed({})]
+        self.placed: Landmarks = {}
+        self.file: Path | None = None
+        self.can_undo = False
 
     # what is known
-
-    @property
-    def placed(self) -> Landmarks:
-        """Code → point placed by hand, LPS mm."""
-        return self._history[-1].points
-
-    @property
-    def file(self) -> Path | None:
-        """The file that holds exactly what is placed, or None."""
-        return self._history[-1].file
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a placement to take back."""
-        return len(self._history) > 1
 
     @property
     def waiting(self) -> bool:
@@ -106,8 +91,7 @@ class LandmarkModel:
 
     def clear(self) -> None:
         """Forget everything: another scan is open."""
-        self._history = [_Placed({})]
-        self.found, self.used = {}, {}
+        self.found, self.used, self.placed, self.file = {}, {}, {}, None
         self.chosen, self.placing, self.question = FRAME_CODES[0], False, None
         self.changed.emit()
 
@@ -133,7 +117,8 @@ class LandmarkModel:
         """Put a point somewhere by hand, and stop placing."""
         self.placing = False
         point = Landmark(code, position, "manual", 1.0)
-        self._remember(_Placed({**self.placed, code: point}))
+        self.placed, self.file = {**self.placed, code: point}, None
+        self.changed.emit()
 
     def accept(self) -> None:
         """Take the chosen point where it was found, as if placed there by hand."""
@@ -149,12 +134,21 @@ class LandmarkModel:
         }
         self.placing, self.shown = False, True
         self.all_shown = self.all_shown or bool(taken.keys() - set(FRAME_CODES))
-        self._remember(_Placed(taken, file))
+        self.placed, self.file = taken, file
+        self.changed.emit()
 
-    def undo(self) -> None:
-        """Take the last placement back."""
-        if self.can_undo:
-            self._history.pop()
+    def put_back(self, found: Landmarks, placed: Landmarks, used: Landmarks) -> None:
+        """Take over all points as a case has them: found, placed, and in use for the frame."""
+        if placed != self.placed:
+            self.file = None
+        self.found, self.placed, self.used = dict(found), dict(placed), dict(used)
+        self.placing = False
+        self.changed.emit()
+
+    def set_can_undo(self, can: bool) -> None:
+        """Say whether a placement is what would be undone next."""
+        if can != self.can_undo:
+            self.can_undo = can
             self.changed.emit()
 
     def choose(self, code: str) -> None:
@@ -186,9 +180,5 @@ class LandmarkModel:
 
     def saved(self, file: Path) -> None:
         """Remember the file to which what is placed was written."""
-        self._history[-1] = replace(self._history[-1], file=file)
-        self.changed.emit()
-
-    def _remember(self, placed: _Placed) -> None:
-        self._history.append(placed)
+        self.file = file
         self.changed.emit()

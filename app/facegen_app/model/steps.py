@@ -1,45 +1,20 @@
-"""The seven steps of a case: what each rests on, and which are done, stale or not started.  No Qt.
-
-A step is stale when what it rests on is no longer what it was made from.  So a change that is
-taken back makes nothing stale.
-"""
+"""The seven steps of the case in the window: how far each is, and which is worked on.  No Qt."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from enum import StrEnum
+from collections.abc import Mapping
 
 from facegen_app.model.event import Event
-
-RESTS_ON: dict[str, tuple[str, ...]] = {
-    "scan": (),
-    "skull": ("scan",),
-    "landmarks": ("skull",),
-    "profile": (),
-    "face": ("landmarks", "profile"),
-    "review": ("face",),
-    "report": ("face",),
-}
-"""Step → the steps whose results it is made from; in the order in which a case is worked."""
-
-STEPS = tuple(RESTS_ON)
-
-
-class State(StrEnum):
-    """How far a step is."""
-
-    NOT_STARTED = "not started"
-    DONE = "done"
-    STALE = "stale"
+from facegen_app.model.step_order import MADE_FROM, STEPS, State
 
 
 class Steps:
-    """The states of the steps, and the one that is worked on.
+    """The states of the steps as the case has them, and the one that is worked on.
 
     Attributes
     ----------
     changed
-        Told after a state may have changed.
+        Told after a state changed.
     chosen
         Told the name of the step that was left and of the one that is worked on now.
     """
@@ -48,8 +23,7 @@ class Steps:
         self.changed: Event[()] = Event()
         self.chosen: Event[str, str] = Event()
         self._current = STEPS[0]
-        self._results: dict[str, Hashable] = {}
-        self._made_from: dict[str, tuple[Hashable, ...]] = {}
+        self._states = dict.fromkeys(STEPS, State.NOT_STARTED)
 
     @property
     def current(self) -> str:
@@ -64,16 +38,11 @@ class Steps:
 
     def state(self, name: str) -> State:
         """Return how far a step is."""
-        if name not in self._results:
-            return State.NOT_STARTED
-        fresh = self._made_from[name] == self._inputs(name) and not any(
-            self.state(one) is State.STALE for one in RESTS_ON[name]
-        )
-        return State.DONE if fresh else State.STALE
+        return self._states[name]
 
     def cause(self, name: str) -> str | None:
         """Return the first step, this one or one it rests on, that is stale; None without one."""
-        for one in RESTS_ON[name]:
+        for one in MADE_FROM[name]:
             found = self.cause(one)
             if found is not None:
                 return found
@@ -84,7 +53,7 @@ class Steps:
 
         The profile never lacks: nothing known of the person is an answer too.
         """
-        for one in RESTS_ON[name]:
+        for one in MADE_FROM[name]:
             found = self.lacking(one)
             if found is None and one != "profile" and self.state(one) is State.NOT_STARTED:
                 found = one
@@ -92,38 +61,16 @@ class Steps:
                 return found
         return None
 
-    def record(self, name: str, result: Hashable) -> None:
-        """Say that a step came to a result, from what the steps before it hold now.
-
-        Parameters
-        ----------
-        name
-            One of `STEPS`.
-        result
-            Anything that is equal exactly when the result is the same.
-        """
-        self._results[name] = result
-        self._made_from[name] = self._inputs(name)
-        self.changed.emit()
-
-    def drop(self, name: str) -> None:
-        """Say that a step has no result any more; what was made from it is stale."""
-        if self._results.pop(name, None) is not None:
+    def set_states(self, states: Mapping[str, State]) -> None:
+        """Take over how far each step is, as the case file says."""
+        if states != self._states:
+            self._states = dict(states)
             self.changed.emit()
-
-    def begin(self) -> None:
-        """Begin a new case: nothing is started."""
-        self._results.clear()
-        self._made_from.clear()
-        self.changed.emit()
 
     def choose(self, name: str) -> None:
         """Work on a step; any step, at any time."""
-        if name not in RESTS_ON:
+        if name not in MADE_FROM:
             raise ValueError(name)
         if name != self._current:
             left, self._current = self._current, name
             self.chosen.emit(left, name)
-
-    def _inputs(self, name: str) -> tuple[Hashable, ...]:
-        return tuple(self._results.get(one) for one in RESTS_ON[name])

@@ -85,8 +85,14 @@ class ProfilePanel(Section):
             str(self._build.currentData()),
         )
 
+    def show_known(self, known: Known) -> None:
+        """Show what is known of the person."""
+        for box, value in ((self._sex, known.sex), (self._build, known.build)):
+            box.setCurrentIndex(box.findData(value))
+        age = "" if known.age is None else str(known.age)
+        if age != self._age.text().strip():
+            self._age.setText(age)
+
     def clear(self) -> None:
         """Know nothing: another person's case begins."""
-        self._sex.setCurrentIndex(0)
-        self._build.setCurrentIndex(0)
-        self._age.clear()
+        self.show_known(Known())

@@ -6,7 +6,7 @@ from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QWidget
 
-from facegen_app.model.steps import State
+from facegen_app.model.step_order import State
 from facegen_app.views.style import current_theme
 from facegen_app.views.tokens import BODY, SMALL, UNIT, Theme
 

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from facegen_app.model.steps import State
+from facegen_app.model.step_order import State
 from facegen_app.views.section import label
 from facegen_app.views.step_button import StepButton
 from facegen_app.views.tokens import UNIT
