@@ -43,7 +43,7 @@ SMOOTHING = 8
 STRETCH_MM = 16.0
 """Radius of curvature of skin stretched over an edge of bone: a choice, gentler than most edges of
 a face."""
-AT_TEETH_MM = 1.5
+AT_TEETH_MM = 2.0
 """In the average face of one of five people a streak stood out by 4.8 mm; bone of the mean skull
 stands out of its thin build by less than 2."""
 NEAR_BONE_MM = 6.0
