@@ -202,7 +202,7 @@ def export_run(data: Dataset, run: Path, out: Path, wishes: Wishes | None = None
         trained,
         familiarity=fit_familiarity(data),
         left_out=left_out,
-        template=template_of(data, trained.settings["config"].get("template", {}).get("share", 0)),
+        template=template_of(data, config_of_run(trained.settings).template.share),
     )
     return export(trained, card, examples, out, wishes.half)
 

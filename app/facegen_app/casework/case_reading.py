@@ -138,12 +138,14 @@ def _landmark(code: str, row: Row) -> Landmark:
     x, y, z, confidence = (
         float(row[name] or 0.0) for name in ("x_mm", "y_mm", "z_mm", "confidence")
     )
+    # A case holds words that were checked when they were stored; mypy sees text.
     return Landmark(code, (x, y, z), str(row["provenance"]), confidence)  # type: ignore[arg-type]
 
 
 def _frame(data: Mapping[str, object]) -> Frame:
     matrix = np.array(data["patient_from_frame"], dtype=np.float64)
     residual, confidence = float(str(data["residual_mm"])), float(str(data["confidence"]))
+    # A case holds words that were checked when they were stored; mypy sees text.
     return Frame(matrix, str(data["method"]), residual, confidence)  # type: ignore[arg-type]
 
 

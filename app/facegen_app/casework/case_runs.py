@@ -113,4 +113,5 @@ def request_of(data: Mapping[str, object]) -> Request:
     profile = data["profile"]
     assert isinstance(profile, dict)
     same = {name: data[name] for name in ("variants", "seed", "device", "depth_table", "purpose")}
+    # A case holds words that were checked when they were stored; mypy sees text.
     return replace(Request(str(data["method"]), Profile(**profile)), **same)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from facegen_training.evaluation.kept_faces import face_file
 from facegen_training.evaluation.people import Subject, people_to_score
 from facegen_training.evaluation.protocol import HEADLINE
 from facegen_training.evaluation.report import Study, write_report
+from facegen_training.evaluation.run import Wishes, run_part
 from facegen_training.evaluation.score import (
     _face_missing,
     jobs_for,
@@ -146,3 +148,12 @@ def test_coarsening_keeps_the_head_where_it_is(head: Subject, tmp_path: Path) ->
     moved = (found.point - coarse.vertices)[inside].mean(axis=0)
     assert np.abs(moved).max() < 0.5
     assert measure_floors([head], tmp_path) == {}
+
+
+def test_a_model_trained_on_everyone_is_not_scored_on_them(tmp_path: Path) -> None:
+    """The shipped one is refused for the project's people before a scan is looked for."""
+    wishes = Wishes(tmp_path, tmp_path / "out", tmp_path / "work", methods=["neural"])
+    with pytest.raises(UserError, match="nobody is left to score it on"):
+        run_part(wishes, "test", [])
+    with pytest.raises(UserError, match="No scan that the split names"):
+        run_part(replace(wishes, methods=["mean-face"]), "test", [])
